@@ -1,0 +1,56 @@
+package fsys
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// holderOffset is where the text of a lock file begins.
+const holderOffset = 0
+
+// dataSync is fdatasync: it leaves out the times of the file, which nobody here
+// reads, and with them a journal commit when the size has not changed.
+func dataSync(f *os.File) error {
+	return control(f, "fdatasync", unix.Fdatasync)
+}
+
+func reserve(f *os.File, size int64) error {
+	err := control(f, "fallocate", func(fd int) error {
+		return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, size)
+	})
+	if isAny(err, unix.EOPNOTSUPP, unix.ENOSYS) {
+		return nil
+	}
+	return err
+}
+
+// evict drops clean pages only: what has not been synced stays in the cache.
+func evict(f *os.File) error {
+	return control(f, "fadvise", func(fd int) error {
+		return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)
+	})
+}
+
+// control runs call with the descriptor of f, which cannot be closed and used
+// again for another file in the meantime, and repeats it while a signal ends it.
+func control(f *os.File, op string, call func(fd int) error) error {
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		for failed = call(int(fd)); errors.Is(failed, unix.EINTR); {
+			failed = call(int(fd))
+		}
+	})
+	if err == nil {
+		err = failed
+	}
+	if err != nil {
+		return &os.PathError{Op: op, Path: f.Name(), Err: err}
+	}
+	return nil
+}
