@@ -1,0 +1,181 @@
+package slab
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"testing"
+	"unsafe"
+
+	"pgregory.net/rapid"
+)
+
+// model is what a table is compared with. States are 8 to 16 bytes, the first 8 of
+// which are a counter.
+type model struct {
+	table  *Table
+	hash   func([]byte) uint64
+	want   map[string]uint64
+	image  Image
+	frozen map[string]uint64
+	next   uint64
+	keys   []string // of all times, so that deletes hit
+}
+
+// pick draws a key, one of earlier times as often as a new one.
+func (m *model) pick(t *rapid.T) []byte {
+	if len(m.keys) > 0 && rapid.Bool().Draw(t, "known") {
+		return []byte(rapid.SampledFrom(m.keys).Draw(t, "key"))
+	}
+	n := rapid.OneOf(rapid.IntRange(0, 40), rapid.IntRange(0, 300),
+		rapid.SampledFrom([]int{KeyBytesMax, KeyBytesMax - 4})).Draw(t, "length")
+	key := bytes.Repeat([]byte{byte(n)}, n)
+	if n >= 8 {
+		binary.LittleEndian.PutUint64(key[n-8:], rapid.Uint64Range(0, 50).Draw(t, "id"))
+	}
+	m.keys = append(m.keys, string(key))
+	return key
+}
+
+// upsert finds or inserts, and counts.
+func (m *model) upsert(t *rapid.T) {
+	key := m.pick(t)
+	_, known := m.want[string(key)]
+	state, ok := m.table.Find(m.hash(key), key)
+	if ok != known {
+		t.Fatalf("key of %d bytes: found %v, want %v", len(key), ok, known)
+	}
+	if !ok {
+		if state = m.table.Insert(m.hash(key), key); *(*uint64)(state) != 0 {
+			t.Fatalf("a new state holds %d", *(*uint64)(state))
+		}
+	}
+	m.next++
+	*(*uint64)(state) += m.next
+	m.want[string(key)] += m.next
+}
+
+func (m *model) delete(t *rapid.T) {
+	key := m.pick(t)
+	_, known := m.want[string(key)]
+	if ok := m.table.Delete(m.hash(key), key); ok != known {
+		t.Fatalf("key of %d bytes: deleted %v, want %v", len(key), ok, known)
+	}
+	delete(m.want, string(key))
+}
+
+func (m *model) clear(t *rapid.T) {
+	for key := range m.want {
+		if !m.table.Delete(m.hash([]byte(key)), []byte(key)) {
+			t.Fatalf("key of %d bytes is not there", len(key))
+		}
+	}
+	clear(m.want)
+}
+
+func (m *model) copy(*rapid.T) {
+	m.table.CopyTo(&m.image)
+	m.frozen = maps.Clone(m.want)
+}
+
+func (m *model) touch(t *rapid.T) {
+	hash := m.hash(m.pick(t))
+	m.table.TouchEntry(hash, m.table.Touch(hash))
+}
+
+// check compares table and image with what they should hold.
+func (m *model) check(t *rapid.T) {
+	if err := m.table.check(); err != nil {
+		t.Fatal(err)
+	}
+	if m.table.Len() != len(m.want) || m.image.Len() != len(m.frozen) {
+		t.Fatalf("%d keys, want %d; image %d, want %d", m.table.Len(), len(m.want), m.image.Len(), len(m.frozen))
+	}
+	if err := same(m.table.All, m.want); err != nil {
+		t.Fatalf("table: %v", err)
+	}
+	if err := same(m.image.All, m.frozen); err != nil {
+		t.Fatalf("image: %v", err)
+	}
+}
+
+// same reports the first difference between what all yields and want, which has
+// as many keys.
+func same(all func(func([]byte, unsafe.Pointer) bool), want map[string]uint64) error {
+	seen := 0
+	for key, state := range all {
+		seen++
+		if got, ok := want[string(key)]; !ok || got != *(*uint64)(state) {
+			return fmt.Errorf("key of %d bytes has %d, want %d, known %v", len(key), *(*uint64)(state), got, ok)
+		}
+	}
+	if seen != len(want) {
+		return fmt.Errorf("%d keys, want %d", seen, len(want))
+	}
+	return nil
+}
+
+// Goal: a table is a map, whatever the hash, and an image does not change.
+// Method: random operations beside a Go map; everything compared after each.
+func TestTableIsAMapAndImagesAreFrozen(t *testing.T) {
+	for name, hash := range hashes {
+		t.Run("hash="+name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				m := &model{
+					table: New(rapid.IntRange(8, 16).Draw(t, "state")), hash: hash,
+					want: map[string]uint64{}, frozen: map[string]uint64{},
+				}
+				t.Repeat(map[string]func(*rapid.T){
+					"": m.check, "upsert": m.upsert, "upsert2": m.upsert, "upsert3": m.upsert,
+					"delete": m.delete, "copy": m.copy, "touch": m.touch, "clear": m.clear,
+				})
+			})
+		})
+	}
+}
+
+// Goal: the same through many chunks, index sizes and layouts.
+// Method: long phases that mostly grow or mostly shrink, checked now and then.
+func TestTableIsAMapThroughGrowthAndShrinking(t *testing.T) {
+	for name, hash := range hashes {
+		t.Run("hash="+name, func(t *testing.T) {
+			steps, ids := 60_000, uint64(6000)
+			if name != "xxh3" {
+				steps, ids = 6000, 1200
+			}
+			growAndShrink(t, hash, steps, ids)
+		})
+	}
+}
+
+func growAndShrink(t *testing.T, hash func([]byte) uint64, steps int, ids uint64) {
+	r := newRand(t)
+	table, want := New(24), map[string]uint64{}
+	for step := range steps {
+		id := r.Uint64N(ids)
+		key := numberKey(id, 8+int(id*id%23)*int(id%3))
+		shrinking := step/(steps/4)%2 == 1
+		state, ok := table.Find(hash(key), key)
+		if _, known := want[string(key)]; ok != known {
+			t.Fatalf("step %d: found %v, want %v", step, ok, known)
+		}
+		switch {
+		case ok && (shrinking || r.IntN(8) == 0):
+			table.Delete(hash(key), key)
+			delete(want, string(key))
+		case !ok && (!shrinking || r.IntN(8) == 0):
+			*(*uint64)(table.Insert(hash(key), key)) = uint64(step)
+			want[string(key)] = uint64(step)
+		case ok:
+			*(*uint64)(state) = uint64(step)
+			want[string(key)] = uint64(step)
+		}
+		if step%(steps/40) == 0 {
+			mustCheck(t, table)
+			if err := same(table.All, want); err != nil {
+				t.Fatalf("step %d: %v", step, err)
+			}
+		}
+	}
+}

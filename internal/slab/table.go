@@ -1,0 +1,155 @@
+// Package slab is the memory of one partition of one table: a map from key bytes
+// to a state of fixed size that the garbage collector never scans.
+//
+// An engine has thousands of them, most small, so a [Table] that never held a key
+// costs only its own few words, memory grows in small steps, and deletes give it
+// back. Entries are dense, in chunks; deleting moves the last one into the hole. A
+// separate index of 32-bit words finds them:
+//
+//	index  one word per position: tag (hash bits) and slot + 1
+//	entry  offset  size  field
+//	            0     4  hash    its low 32 bits
+//	            4     2  length  of the key
+//	            6     n  key     inline, n = 10, 18, ... 66 for the whole table
+//	            8     4  block   instead of the key when that is longer than n
+//	          6+n        state   rounded up to whole words
+//	block       0     4  owner   the slot of its entry
+//	            4        key
+//
+// n follows the keys that a table has while it is small. The index uses the low 32
+// bits of a hash, so whatever spreads keys over tables must use the high ones.
+//
+// # Touching
+//
+// A lookup in a cold table waits for memory twice, once for the index and once for
+// the entry. A caller with a run of lookups calls [Table.Touch] for all of them,
+// then [Table.TouchEntry] for all of them, then looks them up: the waits of a run
+// then overlap (BenchmarkUpdate).
+package slab
+
+import (
+	"bytes"
+	"fmt"
+	"unsafe"
+)
+
+// KeyBytesMax is the length of the longest key.
+const KeyBytesMax = 1<<16 - 1
+
+// slotsMax bounds the keys of a table.
+const slotsMax = 1 << 31
+
+// A Table maps keys to states. All its memory is free of pointers.
+//
+// A Table belongs to one goroutine. The zero Table is not usable; call [New].
+type Table struct {
+	index
+	store
+	touched uint32 // what TouchEntry loaded, so that the load cannot be left out
+}
+
+// New returns an empty table with states of stateBytes, which may be 0. It panics
+// if stateBytes is negative.
+func New(stateBytes int) *Table {
+	if stateBytes < 0 {
+		panic(fmt.Sprintf("slab: state of %d bytes", stateBytes))
+	}
+	return &Table{index: emptyIndex(), store: store{stateBytes: uint32(stateBytes)}}
+}
+
+// Touch loads the index word at the home position of hash, for TouchEntry. It
+// changes nothing.
+func (t *Table) Touch(hash uint64) (word uint32) { return *t.index.at(uint32(hash) & t.mask) }
+
+// TouchEntry loads the beginning of the entry that hash most likely leads to. The
+// word must come from Touch of the same hash with nothing inserted or deleted
+// since. It changes nothing.
+func (t *Table) TouchEntry(hash uint64, word uint32) {
+	h := uint32(hash)
+	for position := h & t.mask; word != 0; word = *t.index.at(position) {
+		if t.sameTag(word, h) {
+			t.touched = t.head(t.slot(word)).hash
+			return
+		}
+		position = (position + 1) & t.mask
+	}
+}
+
+// Find returns the state of key. The pointer is 8-byte aligned and valid until the
+// next Insert or Delete. It keeps nothing of key.
+func (t *Table) Find(hash uint64, key []byte) (state unsafe.Pointer, ok bool) {
+	h := uint32(hash)
+	for position := h & t.mask; ; position = (position + 1) & t.mask {
+		word := *t.index.at(position)
+		if word == 0 {
+			return nil, false
+		}
+		if t.sameTag(word, h) {
+			if entry := t.entries.at(t.slot(word)); t.holds(entry, h, key) {
+				return t.state(entry), true
+			}
+		}
+	}
+}
+
+// holds reports whether key is that of the entry.
+func (t *Table) holds(entry unsafe.Pointer, hash uint32, key []byte) bool {
+	head := (*header)(entry)
+	return head.hash == hash && int(head.length) == len(key) && bytes.Equal(t.key(entry), key)
+}
+
+// Insert adds key, which must not be there yet, and returns its state, zeroed and
+// 8-byte aligned. The pointer is valid until the next Insert or Delete. The key is
+// copied. Insert panics if the key is longer than [KeyBytesMax].
+func (t *Table) Insert(hash uint64, key []byte) (state unsafe.Pointer) {
+	if len(key) > KeyBytesMax || t.entries.count == slotsMax {
+		panic(fmt.Sprintf("slab: insert of a key of %d bytes into a table of %d", len(key), t.entries.count))
+	}
+	if t.entries.count == t.limit {
+		t.index.grow(&t.store)
+	}
+	t.index.place(uint32(hash), t.entries.count)
+	return t.store.add(uint32(hash), key)
+}
+
+// Delete removes key and reports whether it was there.
+func (t *Table) Delete(hash uint64, key []byte) bool {
+	position, ok := t.locate(uint32(hash), key)
+	if !ok {
+		return false
+	}
+	slot := t.slot(*t.index.at(position))
+	t.index.remove(position, &t.store)
+	if last := t.entries.count - 1; slot != last {
+		moved := t.index.at(t.index.positionOf(t.head(last).hash, last))
+		*moved = *moved&^t.mask | (slot + 1)
+	}
+	t.store.remove(slot)
+	t.index.trim(&t.store)
+	return true
+}
+
+// locate returns the position of the word of key.
+func (t *Table) locate(hash uint32, key []byte) (position uint32, ok bool) {
+	for position = hash & t.mask; ; position = (position + 1) & t.mask {
+		word := *t.index.at(position)
+		if word == 0 {
+			return 0, false
+		}
+		if t.sameTag(word, hash) && t.holds(t.entries.at(t.slot(word)), hash, key) {
+			return position, true
+		}
+	}
+}
+
+// Len is the number of keys.
+func (t *Table) Len() int { return int(t.entries.count) }
+
+// Bytes is the memory held, in use or not.
+func (t *Table) Bytes() int {
+	return int(unsafe.Sizeof(*t)) + t.index.bytes() + t.store.bytes()
+}
+
+// All calls yield for every key and its state until yield returns false. Both are
+// borrowed from the table, which must not be changed in the meantime; states may.
+func (t *Table) All(yield func(key []byte, state unsafe.Pointer) bool) { t.store.all(yield) }
