@@ -1,0 +1,6 @@
+//go:build !race
+
+package ring
+
+// spinAllowed says whether waiting may begin with busy loops.
+const spinAllowed = true
