@@ -12,7 +12,8 @@ import (
 )
 
 // ErrNoSpace is matched by every error that says that the file system has no
-// room. What was asked for has not happened.
+// room. What was asked for has not happened, except for the part of a write that
+// its count says.
 var ErrNoSpace = errors.New("fsys: no space left on the file system")
 
 // ErrLocked is matched by the error of Lock while another holder, in this process
@@ -22,8 +23,8 @@ var ErrLocked = errors.New("fsys: locked by another process or engine")
 // FS is a file system. Its methods are safe for concurrent use. Errors are those
 // of package os ([os.ErrNotExist], [os.ErrExist], ...), wrapped with the path.
 type FS interface {
-	// OpenFile opens name as os.OpenFile does. It never follows a symbolic link in
-	// the last element of name.
+	// OpenFile opens name as os.OpenFile does, if it is a regular file. It never
+	// follows a symbolic link in the last element of name.
 	OpenFile(name string, flag int, perm os.FileMode) (File, error)
 	// Mkdir makes one directory. Its entry is durable after SyncDir of the parent.
 	Mkdir(name string, perm os.FileMode) error
