@@ -1,0 +1,203 @@
+package workload
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// Audit compares the states that a store holds with those that a single thread
+// computes from the streams that the store was sent. It goes in rounds, each of
+// them: Begin; Have for each state of the store; Event for each event that was
+// sent since the round before, in the order of the stream; End.
+//
+// For each key the store must hold the fold of a prefix of what it was sent, and
+// that prefix must contain every event that was acknowledged. A state that passes
+// is where the next round goes on from. It must be used by one goroutine at a time.
+type Audit struct {
+	find  places
+	want  []Stats
+	have  []held
+	found Finding
+}
+
+// held is what the store holds of a key, in short.
+type held struct{ count, digest uint64 }
+
+// places numbers the keys of an audit. The place of a key that it does not know
+// and does not add is negative.
+type places interface {
+	of(key []byte) int
+	key(place int) string
+}
+
+// Finding is the result of a round.
+type Finding struct {
+	// Keys is the count of keys that the store holds.
+	Keys uint64 `json:"keys"`
+	// Events is the count of events in these states.
+	Events uint64 `json:"events"`
+	// Lost is the count of events that were acknowledged, or there in the round
+	// before, and are not in the store.
+	Lost uint64 `json:"lost"`
+	// Unacknowledged is the count of events that were sent, are not in the store
+	// and need not be.
+	Unacknowledged uint64 `json:"unacknowledged"`
+	// Wrong is the count of keys whose state is no fold of a prefix: an event is
+	// missing in the middle, doubled, exchanged, altered, or was never sent.
+	Wrong uint64 `json:"wrong"`
+	// Examples are the first few of these, in words.
+	Examples []string `json:"examples,omitempty"`
+}
+
+// examplesMax is how many examples a Finding keeps.
+const examplesMax = 5
+
+// OK says that nothing is lost and nothing wrong.
+func (f *Finding) OK() bool { return f.Lost == 0 && f.Wrong == 0 }
+
+// Err is nil if the finding is OK, and else says in one sentence what is not.
+func (f *Finding) Err() error {
+	if f.OK() {
+		return nil
+	}
+	return fmt.Errorf("workload: %d acknowledged events are lost and %d keys have a wrong state: %s",
+		f.Lost, f.Wrong, strings.Join(f.Examples, "; "))
+}
+
+func (f *Finding) example(format string, a ...any) {
+	if len(f.Examples) < examplesMax {
+		f.Examples = append(f.Examples, fmt.Sprintf(format, a...))
+	}
+}
+
+// NewNumbered audits generated keys with numbers below keys. It takes 64 bytes of
+// memory for each of them.
+func NewNumbered(keys uint64) (*Audit, error) {
+	if keys < 1 || keys > math.MaxInt32 {
+		return nil, fmt.Errorf("workload: cannot audit %d keys: 1 to %d", keys, math.MaxInt32)
+	}
+	return &Audit{find: numbered(keys), want: make([]Stats, keys), have: make([]held, keys)}, nil
+}
+
+// NewNamed audits any keys, and takes memory for each that it is told of.
+func NewNamed() *Audit { return &Audit{find: &named{places: map[string]int{}}} }
+
+// numbered are the keys of AppendKey with numbers below it.
+type numbered uint64
+
+func (n numbered) of(key []byte) int {
+	number, err := KeyNumber(key)
+	if err != nil || number >= uint64(n) {
+		return -1
+	}
+	return int(number)
+}
+
+func (n numbered) key(place int) string { return string(AppendKey(nil, uint64(place))) }
+
+// named are keys in the order of their first use.
+type named struct {
+	places map[string]int
+	keys   []string
+}
+
+func (n *named) of(key []byte) int {
+	if place, ok := n.places[string(key)]; ok {
+		return place
+	}
+	name := string(key)
+	n.places[name] = len(n.keys)
+	n.keys = append(n.keys, name)
+	return len(n.keys) - 1
+}
+
+func (n *named) key(place int) string { return n.keys[place] }
+
+// Begin begins a round.
+func (a *Audit) Begin() {
+	clear(a.have)
+	a.found = Finding{}
+}
+
+// Have tells a state of the store.
+func (a *Audit) Have(key []byte, s *Stats) {
+	a.found.Keys++
+	a.found.Events += s.Count
+	place := a.place(key)
+	if place < 0 {
+		a.found.Wrong++
+		a.found.example("key %q was never sent", key)
+		return
+	}
+	if a.have[place].count != 0 {
+		a.found.Wrong++
+		a.found.example("key %q is there twice", key)
+	}
+	a.have[place] = held{s.Count, s.digest()}
+}
+
+// place finds room for a key.
+func (a *Audit) place(key []byte) int {
+	place := a.find.of(key)
+	for place >= len(a.want) {
+		a.want = append(a.want, Stats{})
+		a.have = append(a.have, held{})
+	}
+	return place
+}
+
+// Event tells the next event that was sent, and whether it was acknowledged. It
+// returns whether the store holds it, as far as the count of its key's events says.
+func (a *Audit) Event(e Event, acknowledged bool) bool {
+	place := a.place(e.Key)
+	if place < 0 {
+		a.found.Wrong++
+		a.found.example("key %q does not belong to the stream", e.Key)
+		return false
+	}
+	want := &a.want[place]
+	if want.Count < a.have[place].count {
+		want.Fold(e.Ordinal, e.Value)
+		return true
+	}
+	if !acknowledged {
+		a.found.Unacknowledged++
+		return false
+	}
+	a.found.Lost++
+	a.found.example("event %d of key %q was acknowledged and is not there", e.Ordinal, e.Key)
+	return false
+}
+
+// End ends the round.
+func (a *Audit) End() Finding {
+	for place := range a.want {
+		a.compare(place)
+	}
+	return a.found
+}
+
+func (a *Audit) compare(place int) {
+	want, have := &a.want[place], a.have[place]
+	switch {
+	case want.Count > have.count:
+		a.found.Lost += want.Count - have.count
+		a.found.example("key %q had %d events in the round before and has %d now", a.find.key(place), want.Count, have.count)
+	case want.Count < have.count:
+		a.found.Wrong++
+		a.found.example("key %q has %d events and was sent %d", a.find.key(place), have.count, want.Count)
+	case want.Count > 0 && want.digest() != have.digest:
+		a.found.Wrong++
+		a.found.example("key %q has %d events, but not the first %d of its stream in their order", a.find.key(place), have.count, have.count)
+	}
+}
+
+// Want is what a single thread computed for key, as far as the rounds came.
+func (a *Audit) Want(key []byte) Stats {
+	place := a.place(key)
+	if place < 0 {
+		return Stats{}
+	}
+	return a.want[place]
+}
