@@ -45,7 +45,6 @@ const slotsMax = 1 << 31
 type Table struct {
 	index
 	store
-	touched uint32 // what TouchEntry loaded, so that the load cannot be left out
 }
 
 // New returns an empty table with states of stateBytes, which may be 0. It panics
@@ -57,18 +56,19 @@ func New(stateBytes int) *Table {
 	return &Table{index: emptyIndex(), store: store{stateBytes: uint32(stateBytes)}}
 }
 
-// Touch loads the index word at the home position of hash, for TouchEntry. It
-// changes nothing.
-func (t *Table) Touch(hash uint64) (word uint32) { return *t.index.at(uint32(hash) & t.mask) }
+// Touch asks for the index word at the home position of hash to be brought into
+// the cache. It changes nothing.
+func (t *Table) Touch(hash uint64) { prefetch(unsafe.Pointer(t.index.at(uint32(hash) & t.mask))) }
 
-// TouchEntry loads the beginning of the entry that hash most likely leads to. The
-// word must come from Touch of the same hash with nothing inserted or deleted
-// since. It changes nothing.
-func (t *Table) TouchEntry(hash uint64, word uint32) {
+// TouchEntry asks for the entry that hash most likely leads to, by its index word.
+// It changes nothing, and is quick when the word has been brought in by Touch.
+func (t *Table) TouchEntry(hash uint64) {
 	h := uint32(hash)
-	for position := h & t.mask; word != 0; word = *t.index.at(position) {
+	position := h & t.mask
+	for word := *t.index.at(position); word != 0; word = *t.index.at(position) {
 		if t.sameTag(word, h) {
-			t.touched = t.head(t.slot(word)).hash
+			entry := t.entries.at(t.slot(word))
+			prefetchBoth(entry, unsafe.Add(entry, t.entries.stride-wordBytes))
 			return
 		}
 		position = (position + 1) & t.mask
