@@ -29,5 +29,5 @@ func (r *Ring) Words() []uint64 {
 // Waiting returns how many producers are parked.
 func (r *Ring) Waiting() int { return int(r.room.waiting.Load()) }
 
-// SpinAllowed says whether this build spins.
-const SpinAllowed = spinAllowed
+// RaceEnabled says whether this build has the race detector, and hence never spins.
+const RaceEnabled = !spinAllowed
