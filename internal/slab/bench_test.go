@@ -69,23 +69,30 @@ var (
 // hash: one by one, in runs with both touch passes, and Go maps the same way.
 func BenchmarkUpdate(b *testing.B) {
 	for _, n := range sizes {
-		keys := stream(n)
 		for _, bits := range partitionBits {
-			if n < 1<<bits {
-				continue
+			if n >= 1<<bits {
+				b.Run(fmt.Sprintf("keys=%d/partitions=%d", n, 1<<bits), func(b *testing.B) { updateAll(b, n, bits) })
 			}
-			all := tables(n, bits)
-			name := fmt.Sprintf("keys=%d/partitions=%d", n, 1<<bits)
-			b.Run(name+"/map=slab/run=1", func(b *testing.B) { oneByOne(b, all, bits, keys) })
-			b.Run(name+"/map=slab/run=32", func(b *testing.B) { inRuns(b, all, bits, keys) })
-			pointers := mapsOf(n, bits, func(*counters) *counters { return new(counters) })
-			b.Run(name+"/map=pointers/run=1", func(b *testing.B) { rivalPointers(b, pointers, bits, keys) })
-			pointers = nil
-			runtime.GC()
-			values := mapsOf(n, bits, func(c *counters) counters { return *c })
-			b.Run(name+"/map=values/run=1", func(b *testing.B) { rivalValues(b, values, bits, keys) })
 		}
 	}
+}
+
+// updateAll benchmarks the slab and its rivals, in memory one after the other.
+func updateAll(b *testing.B, n uint64, bits uint) {
+	keys := stream(n)
+	b.Run("map=slab", func(b *testing.B) {
+		all := tables(n, bits)
+		b.Run("run=1", func(b *testing.B) { oneByOne(b, all, bits, keys) })
+		b.Run("run=32", func(b *testing.B) { inRuns(b, all, bits, keys) })
+	})
+	b.Run("map=pointers", func(b *testing.B) {
+		all := mapsOf(n, bits, func(*counters) *counters { return new(counters) })
+		b.Run("run=1", func(b *testing.B) { rivalPointers(b, all, bits, keys) })
+	})
+	b.Run("map=values", func(b *testing.B) {
+		all := mapsOf(n, bits, func(c *counters) counters { return *c })
+		b.Run("run=1", func(b *testing.B) { rivalValues(b, all, bits, keys) })
+	})
 }
 
 func report(b *testing.B, missing int) {

@@ -29,6 +29,7 @@ package slab
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"unsafe"
 )
@@ -95,7 +96,29 @@ func (t *Table) Find(hash uint64, key []byte) (state unsafe.Pointer, ok bool) {
 // holds reports whether key is that of the entry.
 func (t *Table) holds(entry unsafe.Pointer, hash uint32, key []byte) bool {
 	head := (*header)(entry)
-	return head.hash == hash && int(head.length) == len(key) && bytes.Equal(t.key(entry), key)
+	if head.hash != hash || int(head.length) != len(key) {
+		return false
+	}
+	if n := len(key); n >= wordBytes && n <= int(t.inline) {
+		return sameWords(unsafe.Add(entry, keyStart), unsafe.Pointer(unsafe.SliceData(key)), n)
+	}
+	return bytes.Equal(t.key(entry), key)
+}
+
+// sameWords compares n bytes, n at least 8, word by word and the last word first:
+// for a key of a few words a call of bytes.Equal costs more than the comparison.
+func sameWords(a, b unsafe.Pointer, n int) bool {
+	for i := n - wordBytes; i > 0; i -= wordBytes {
+		if loadWord(a, i) != loadWord(b, i) {
+			return false
+		}
+	}
+	return loadWord(a, 0) == loadWord(b, 0)
+}
+
+// loadWord loads 8 bytes, aligned or not.
+func loadWord(p unsafe.Pointer, offset int) uint64 {
+	return binary.LittleEndian.Uint64((*[wordBytes]byte)(unsafe.Add(p, offset))[:])
 }
 
 // Insert adds key, which must not be there yet, and returns its state, zeroed and
