@@ -1,0 +1,184 @@
+package bench
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// Latency is a distribution of times in nanoseconds.
+type Latency struct {
+	P50  int64 `json:"p50"`
+	P90  int64 `json:"p90"`
+	P99  int64 `json:"p99"`
+	P999 int64 `json:"p999"`
+	Max  int64 `json:"max"`
+}
+
+// Range of the histograms: a time above it is recorded as the highest.
+const (
+	latencyLowest  = 64
+	latencyHighest = int64(10 * time.Minute)
+)
+
+func newHistogram(digits int) *hdr.Histogram { return hdr.New(latencyLowest, latencyHighest, digits) }
+
+func latencyOf(h *hdr.Histogram) Latency {
+	v := func(percent float64) int64 { return min(h.ValueAtPercentile(percent), h.Max()) }
+	return Latency{P50: v(50), P90: v(90), P99: v(99), P999: v(99.9), Max: h.Max()}
+}
+
+// Progress is one second of a load.
+type Progress struct {
+	// Elapsed is the time since the load began.
+	Elapsed time.Duration
+	// Sent and Acked count events since then.
+	Sent, Acked uint64
+	// Rate is the acknowledged events per second since the Progress before.
+	Rate float64
+	// Latency is that of the acknowledgements since then.
+	Latency Latency
+}
+
+// meter collects what the lanes measure. Each lane has histograms of its own and
+// merges them here four times a second, so that nothing is shared on the way of an
+// event, and memory does not depend on the length of the load.
+type meter struct {
+	start  time.Time
+	digits int
+	lanes  []*laneMeter
+
+	mu     sync.Mutex
+	total  *hdr.Histogram
+	second *hdr.Histogram
+	lates  *hdr.Histogram
+	end    time.Duration
+}
+
+// fineLanesMax is the count of lanes up to which histograms have three digits: 200
+// KiB each. Beyond it two must do.
+const fineLanesMax = 16
+
+func newMeter(lanes int, open bool) *meter {
+	m := &meter{start: time.Now(), digits: 3, total: newHistogram(3), second: newHistogram(3)}
+	if lanes > fineLanesMax {
+		m.digits = 2
+	}
+	if open {
+		m.lates = newHistogram(2)
+	}
+	return m
+}
+
+// laneMeter is what one lane measures. It belongs to the lane, but for the counts.
+type laneMeter struct {
+	meter  *meter
+	times  *hdr.Histogram
+	lates  *hdr.Histogram
+	merged int64         // when
+	sent   atomic.Uint64 // the lane's Store publishes to progress's Load
+	acked  atomic.Uint64 // the same
+}
+
+func (m *meter) lane() *laneMeter {
+	lm := &laneMeter{meter: m, times: newHistogram(m.digits)}
+	if m.lates != nil {
+		lm.lates = newHistogram(2)
+	}
+	m.lanes = append(m.lanes, lm)
+	return lm
+}
+
+// now is the time since the start, in nanoseconds.
+func (lm *laneMeter) now() int64 { return int64(time.Since(lm.meter.start)) }
+
+// record records that everything in since was acknowledged at the time now. Equal
+// neighbours are recorded at once.
+func (lm *laneMeter) record(since []int64, now int64) {
+	for i := 0; i < len(since); {
+		j := i + 1
+		for j < len(since) && since[j] == since[i] {
+			j++
+		}
+		_ = lm.times.RecordValues(bounded(now-since[i]), int64(j-i)) // bounded fits
+		i = j
+	}
+	if now-lm.merged > int64(time.Second/4) {
+		lm.merged = now
+		lm.merge()
+	}
+}
+
+func (lm *laneMeter) late(nanos int64) { _ = lm.lates.RecordValue(bounded(nanos)) }
+
+func bounded(nanos int64) int64 { return min(max(nanos, 0), latencyHighest) }
+
+func (lm *laneMeter) merge() {
+	m := lm.meter
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.second.Merge(lm.times)
+	m.total.Merge(lm.times)
+	lm.times.Reset()
+	if lm.lates != nil {
+		m.lates.Merge(lm.lates)
+		lm.lates.Reset()
+	}
+	m.end = max(m.end, time.Since(m.start))
+}
+
+// close merges what is left.
+func (lm *laneMeter) close() { lm.merge() }
+
+// report calls fn once a second until the function that it returns is called.
+func (m *meter) report(fn func(Progress)) (stop func()) {
+	if fn == nil {
+		return func() {}
+	}
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		t := time.NewTicker(time.Second)
+		defer t.Stop()
+		var last Progress
+		for {
+			select {
+			case <-t.C:
+				last = m.progress(last)
+				fn(last)
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() { close(quit); <-done }
+}
+
+// progress is what happened since last.
+func (m *meter) progress(last Progress) Progress {
+	p := Progress{Elapsed: time.Since(m.start)}
+	for _, lm := range m.lanes {
+		p.Sent += lm.sent.Load()
+		p.Acked += lm.acked.Load()
+	}
+	p.Rate = float64(p.Acked-last.Acked) / max((p.Elapsed-last.Elapsed).Seconds(), 1e-9)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.Latency = latencyOf(m.second)
+	m.second.Reset()
+	return p
+}
+
+// measured is the result, after the lanes have ended.
+func (m *meter) measured() Measured {
+	r := Measured{Elapsed: m.end, Latency: latencyOf(m.total)}
+	for _, lm := range m.lanes {
+		r.Events += lm.acked.Load()
+	}
+	if m.lates != nil {
+		r.Late = latencyOf(m.lates)
+	}
+	return r
+}

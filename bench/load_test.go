@@ -1,0 +1,284 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/keyfold/keyfold/bench/workload"
+)
+
+func generated(t testing.TB, g workload.Generated) *workload.Generator {
+	t.Helper()
+	gen, err := workload.NewGenerator(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return gen
+}
+
+// audit says what is wrong with the states of t after all events of g.
+func audit(t testing.TB, target Target, g workload.Generated) {
+	t.Helper()
+	a, err := workload.NewNumbered(g.Keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := Audit(t.Context(), target, a, generated(t, g), nil)
+	if err != nil || found.Err() != nil || found.Events != g.Events {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+func TestEveryKeyKeepsTheOrderOfTheStream(t *testing.T) {
+	g := workload.Generated{Keys: 100, Dist: "zipf:0.9", Seed: 7, Events: 20_000}
+	for _, door := range []Door{Batched, Single} {
+		for _, producers := range []int{1, 2, 7, 100} {
+			t.Run(fmt.Sprintf("door=%s/producers=%d", door, producers), func(t *testing.T) {
+				m := NewMemory()
+				r, err := Run(t.Context(), m, Load{Source: generated(t, g), Producers: producers, Door: door, Window: 100})
+				if err != nil || r.Events != g.Events || r.PerSecond() <= 0 || r.Latency.Max < r.Latency.P50 {
+					t.Fatalf("%+v, %v", r, err)
+				}
+				audit(t, m, g)
+			})
+		}
+	}
+}
+
+func TestWrongLoadsAreRefused(t *testing.T) {
+	good := Load{Source: generated(t, workload.Generated{Keys: 1}), Producers: 1, Window: 1}
+	for name, spoil := range map[string]func(*Load){
+		"source": func(l *Load) { l.Source = nil }, "producers": func(l *Load) { l.Producers = 0 },
+		"window": func(l *Load) { l.Window = WindowMax + 1 }, "rate": func(l *Load) { l.Rate = -1 },
+		"door": func(l *Load) { l.Door = "back" },
+	} {
+		l := good
+		spoil(&l)
+		if _, err := Run(t.Context(), Null{}, l); err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
+
+func TestEndOfContextDrainsAndIsNoError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	m := NewMemory()
+	l := Load{Source: generated(t, workload.Generated{Keys: 10}), Producers: 3, Window: 10}
+	l.Mark = func(_ int, _, acked uint64) error {
+		if acked > 1000 {
+			cancel()
+		}
+		return nil
+	}
+	r, err := Run(ctx, m, l)
+	if err != nil || r.Events <= 1000 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	audit(t, m, workload.Generated{Keys: 10, Events: r.Events})
+}
+
+func TestBrokenSourceEndsTheLoadWithItsError(t *testing.T) {
+	broken := errors.New("broken line")
+	for _, producers := range []int{1, 3} {
+		src := &limited{generated(t, workload.Generated{Keys: 10}), 5000, broken}
+		r, err := Run(t.Context(), NewMemory(), Load{Source: src, Producers: producers, Window: 10})
+		if !errors.Is(err, broken) || r.Events != 5000 {
+			t.Errorf("%d producers: %d events, %v", producers, r.Events, err)
+		}
+	}
+}
+
+// limited is a source that ends with an error, which comes together with events.
+type limited struct {
+	s    workload.Source
+	left int
+	err  error
+}
+
+func (l *limited) Fill(b *workload.Batch, n int) error {
+	n = min(n, l.left)
+	l.left -= n
+	return errors.Join(l.s.Fill(b, n), map[bool]error{l.left == 0: l.err}[true])
+}
+
+// failing is a target whose calls fail after a number of events.
+type failing struct {
+	*Memory
+	mu   sync.Mutex
+	left int
+}
+
+var errFull = errors.New("no room")
+
+func (f *failing) Producer() (Producer, error) { return f, nil }
+func (f *failing) Send(context.Context, workload.Event) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.left--; f.left < 0 {
+		return errFull
+	}
+	return nil
+}
+func (f *failing) Do(ctx context.Context, e workload.Event) error { return f.Send(ctx, e) }
+func (f *failing) Flush(context.Context) error                    { return nil }
+
+func TestFailedSendEndsTheLoadOfAllProducers(t *testing.T) {
+	for _, door := range []Door{Batched, Single} {
+		for _, producers := range []int{1, 5} {
+			f := &failing{Memory: NewMemory(), left: 10_000}
+			r, err := Run(t.Context(), f, Load{Source: generated(t, workload.Generated{Keys: 1000}), Producers: producers, Door: door, Window: 16})
+			if !errors.Is(err, errFull) || r.Events > 10_000 {
+				t.Errorf("%s, %d producers: %d events, %v", door, producers, r.Events, err)
+			}
+		}
+	}
+}
+
+func TestMarksEncloseWhatWasSent(t *testing.T) {
+	var mu sync.Mutex
+	may, acked := map[int]uint64{}, map[int]uint64{}
+	m := &watching{Memory: NewMemory()}
+	m.check = func(sent uint64) {
+		mu.Lock()
+		defer mu.Unlock()
+		if may[0] < sent {
+			t.Errorf("event %d is sent, the mark allows %d", sent, may[0])
+		}
+	}
+	l := Load{Source: generated(t, workload.Generated{Keys: 9, Events: 5000}), Producers: 1, Window: 70}
+	l.Mark = func(p int, sent, done uint64) error {
+		mu.Lock()
+		defer mu.Unlock()
+		may[p], acked[p] = sent, done
+		return nil
+	}
+	if _, err := Run(t.Context(), m, l); err != nil || acked[0] != 5000 {
+		t.Errorf("acked %d, %v", acked[0], err)
+	}
+}
+
+// watching is a target that shows each event as it is sent.
+type watching struct {
+	*Memory
+	sent  uint64
+	check func(sent uint64)
+	flush func()
+}
+
+func (w *watching) Producer() (Producer, error) { return w, nil }
+func (w *watching) Send(ctx context.Context, e workload.Event) error {
+	w.sent++
+	w.check(w.sent)
+	return w.Do(ctx, e)
+}
+func (w *watching) Flush(context.Context) error {
+	if w.flush != nil {
+		w.flush()
+	}
+	return nil
+}
+
+// Goal: a store that stalls is not excused from the events that it delays. Method:
+// a thousand events a second, of which the first flush stalls for one second, in a
+// bubble whose clock is exact.
+func TestOpenLoopCountsFromWhenAnEventWasDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stalled := false
+		w := &watching{Memory: NewMemory(), check: func(uint64) {}}
+		w.flush = func() {
+			if !stalled {
+				stalled = true
+				time.Sleep(time.Second)
+			}
+		}
+		l := Load{Source: generated(t, workload.Generated{Keys: 9, Events: 2000}), Producers: 1, Window: 1 << 16, Rate: 1000, onlySleep: true}
+		r, err := Run(t.Context(), w, l)
+		if err != nil || r.Events != 2000 || r.Elapsed < 1999*time.Millisecond {
+			t.Fatalf("%+v, %v", r, err)
+		}
+		if r.Latency.Max < int64(990*time.Millisecond) || r.Latency.P90 < int64(700*time.Millisecond) || r.Latency.P50 > int64(10*time.Millisecond) {
+			t.Errorf("half of the events waited up to a second: %+v", r.Latency)
+		}
+		if r.Late.Max < int64(900*time.Millisecond) {
+			t.Errorf("the stall made events late: %+v", r.Late)
+		}
+	})
+}
+
+func TestOpenLoopNeverSendsEarly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		w := &watching{Memory: NewMemory()}
+		w.check = func(sent uint64) {
+			if due := time.Duration(sent-1) * 100 * time.Microsecond; time.Since(start) < due {
+				t.Errorf("event %d is sent at %v", sent, time.Since(start))
+			}
+		}
+		l := Load{Source: generated(t, workload.Generated{Keys: 9, Events: 500}), Producers: 1, Window: 64, Rate: 10_000, onlySleep: true}
+		if _, err := Run(t.Context(), w, l); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestDurationAndProgressFollowTheClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var seen []Progress
+		w := &watching{Memory: NewMemory(), check: func(uint64) {}, flush: func() { time.Sleep(10 * time.Millisecond) }}
+		l := Load{Source: generated(t, workload.Generated{Keys: 9}), Producers: 1, Window: 100, Duration: 3500 * time.Millisecond}
+		l.Progress = func(p Progress) { seen = append(seen, p) }
+		r, err := Run(t.Context(), w, l)
+		if err != nil || len(seen) < 3 {
+			t.Fatalf("%d lines, %v", len(seen), err)
+		}
+		for _, p := range seen[:3] {
+			if p.Rate < 9000 || p.Rate > 11_000 || p.Latency.P50 < int64(9*time.Millisecond) {
+				t.Errorf("100 events in 10 ms: %+v", p)
+			}
+		}
+		if r.Elapsed < 3500*time.Millisecond || r.Elapsed > 4*time.Second {
+			t.Errorf("took %v", r.Elapsed)
+		}
+	})
+}
+
+// slow is a source that has nothing for a while.
+type slow struct{ sent int }
+
+func (s *slow) Fill(b *workload.Batch, _ int) error {
+	if s.sent == 3 {
+		return io.EOF
+	}
+	if s.sent > 0 {
+		time.Sleep(time.Second)
+	}
+	s.sent++
+	b.Add(workload.Event{Key: []byte("k"), Ordinal: uint64(s.sent)})
+	return nil
+}
+
+func TestStarvedProducerFlushes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, err := Run(t.Context(), NewMemory(), Load{Source: &slow{}, Producers: 2, Window: 1000})
+		if err != nil || r.Events != 3 || r.Latency.Max > int64(100*time.Millisecond) {
+			t.Errorf("%+v, %v", r, err)
+		}
+	})
+}
+
+func BenchmarkLoad(b *testing.B) {
+	for _, producers := range []int{1, 2} {
+		b.Run(fmt.Sprintf("target=null/producers=%d", producers), func(b *testing.B) {
+			gen := generated(b, workload.Generated{Keys: 1_000_000, Events: uint64(b.N)})
+			if _, err := Run(b.Context(), Null{}, Load{Source: gen, Producers: producers, Window: 1 << 14}); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}

@@ -1,0 +1,55 @@
+// Package bench drives loads into a store and says what came of it: how fast, with
+// which latencies, and whether every state is what it must be.
+//
+// A load is a stream of events (package workload) that a feeder splits by key over
+// producers, so that events with equal keys keep their order. A closed loop sends as
+// fast as the store takes them; an open loop sends each event when it is due, and
+// counts its latency from then, however late the event was sent: a store that
+// stalls must not be excused from the events that it delayed.
+package bench
+
+import (
+	"context"
+
+	"github.com/keyfold/keyfold/bench/workload"
+)
+
+// Target is a store under load: a table from keys to workload.Stats. It is safe
+// for concurrent use.
+type Target interface {
+	// Producer opens a door for many events.
+	Producer() (Producer, error)
+	// Do sends one event and returns once it is acknowledged. It keeps nothing of e.
+	Do(ctx context.Context, e workload.Event) error
+	// Get is the state of a key, and whether there is one.
+	Get(ctx context.Context, key []byte) (workload.Stats, bool, error)
+	// All calls fn with each key and state, in any order, until fn returns an error.
+	// Both are borrowed.
+	All(ctx context.Context, fn func(key []byte, s *workload.Stats) error) error
+	// Recovery says what opening the store took.
+	Recovery() Recovery
+	// Close drains the store and closes it.
+	Close(ctx context.Context) error
+}
+
+// Producer sends many events. It must be used by one goroutine at a time.
+type Producer interface {
+	// Send sends an event, now or with those after it. It keeps nothing of e.
+	Send(ctx context.Context, e workload.Event) error
+	// Flush returns nil once every event that was sent is acknowledged.
+	Flush(ctx context.Context) error
+}
+
+// Recovery says what opening a store took.
+type Recovery struct {
+	// Seconds is how long it took.
+	Seconds float64 `json:"seconds"`
+	// Events is the count of logged events that were applied again.
+	Events uint64 `json:"events"`
+	// Keys is the count of keys afterwards.
+	Keys uint64 `json:"keys"`
+	// Bytes is how much of the log was read.
+	Bytes uint64 `json:"bytes"`
+	// TornBytes is how much of it was dropped as torn.
+	TornBytes uint64 `json:"torn_bytes"`
+}
