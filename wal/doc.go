@@ -1,0 +1,66 @@
+// Package wal is the log of one shard: it appends frames, makes them durable, and
+// reads them back after a crash without trusting a byte that it has not checked.
+// It knows nothing of shards, tables or partitions; payloads are opaque.
+//
+// A log is a row of generations, one directory each. A generation is written once,
+// from its header frame on, and never appended to after it was closed or after a
+// crash: the next generation's header says where it ended, which seals it. Within a
+// generation lie segments, files named by the number of their first entry in 20
+// decimal digits, 1 for the first. An entry is one frame behind its length, which is
+// the binary format of github.com/tidwall/wal:
+//
+//	uvarint  bytes of the frame, in as few bytes as it takes
+//	frame
+//
+// Entry n holds frame n-1. A segment ends with the entry that makes it reach
+// [Options].SegmentBytes, and the next one is begun then.
+//
+// A frame, all integers little-endian:
+//
+//	offset  bytes  field
+//	     0      4  magic "KFwl"
+//	     4      2  format, 1
+//	     6      2  reserved, zero
+//	     8      8  frame number, 0 for the header frame, no gaps
+//	    16      8  time, Unix nanoseconds, signed
+//	    24      8  horizon: this frame and all before it were durable when this one
+//	               was written; 0 says nothing
+//	    32      8  chain: the frame hash of the frame before; in the header frame
+//	               that of the last frame of the generation before, or 0
+//	    40      4  count of events
+//	    44      4  length of the body
+//	    48      8  header hash: xxh3 of bytes 0 to 47, seeded for the generation
+//	    56      n  body
+//	  56+n      8  frame hash: xxh3 of the body, seeded with the header hash
+//
+// The seed of a generation is the xxh3 of store, layout, shard and generation number
+// as they lie in the header frame, so that bytes of another log, or of a former life
+// of the file, never pass for a frame. The frame hash covers the header through its
+// seed, and the chain the frame before: it stands for the generation up to there.
+//
+// The body of the header frame:
+//
+//	offset  bytes  field
+//	     0     16  store
+//	    16      4  layout
+//	    20      4  shard
+//	    24      8  generation
+//	    32      8  generation before, 0 for none
+//	    40      8  its last frame
+//	    48      8  the frame hash of that
+//	    56      4  length of the payload
+//	    60      4  reserved, zero
+//	    64      n  payload
+//
+// Later formats keep the header's 56 bytes as they are up to the format field and in
+// their hash, so that a newer log is told from a damaged one.
+//
+// # What is a tear
+//
+// A crash may leave the end of the log half written. [Scan] drops a bad frame, and
+// all behind it, only if the generation is not sealed, the frame lies in the last
+// segment (a segment and its entry in the directory are durable before the next one
+// exists), and no header behind it has a horizon at or above it. Everything else is a [CorruptError]. A last frame
+// that nothing vouches for yet looks like a tear when it rots; one empty frame behind
+// it, written when the log goes idle, vouches for it.
+package wal
