@@ -112,7 +112,7 @@ func Run(ctx context.Context, t Target, l Load) (Measured, error) {
 	var senders sync.WaitGroup
 	for _, ln := range lanes {
 		senders.Go(func() {
-			if err := ln.run(calls); err != nil {
+			if err := errors.Join(ln.run(calls), ln.door.Close(calls)); err != nil {
 				fail(err)
 			}
 		})

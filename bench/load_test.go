@@ -127,6 +127,7 @@ func (f *failing) Send(context.Context, workload.Event) error {
 }
 func (f *failing) Do(ctx context.Context, e workload.Event) error { return f.Send(ctx, e) }
 func (f *failing) Flush(context.Context) error                    { return nil }
+func (f *failing) Close(context.Context) error                    { return nil }
 
 func TestFailedSendEndsTheLoadOfAllProducers(t *testing.T) {
 	for _, door := range []Door{Batched, Single} {

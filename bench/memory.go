@@ -67,6 +67,8 @@ func (p memoryProducer) Send(ctx context.Context, e workload.Event) error { retu
 
 func (p memoryProducer) Flush(context.Context) error { return nil }
 
+func (p memoryProducer) Close(context.Context) error { return nil }
+
 // Null is a Target that forgets everything: what is left is the cost of the load
 // generator.
 type Null struct{}

@@ -38,6 +38,8 @@ type Producer interface {
 	Send(ctx context.Context, e workload.Event) error
 	// Flush returns nil once every event that was sent is acknowledged.
 	Flush(ctx context.Context) error
+	// Close gives back what the producer holds of the store, after a Flush.
+	Close(ctx context.Context) error
 }
 
 // Recovery says what opening a store took.

@@ -1,0 +1,180 @@
+// Package profile takes a CPU profile of a run and says where the time went: by
+// shard, by stage, by the package and by the function on top of the stack.
+//
+// Shards and stages are told apart by the profiler labels `shard` and `stage`, which
+// cost nothing per event.
+package profile
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/pprof"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/pprof/profile"
+)
+
+// Share is how much of the CPU time went where.
+type Share struct {
+	// Name is that of a shard, a stage, a package or a function.
+	Name string `json:"name"`
+	// Seconds is the CPU time.
+	Seconds float64 `json:"seconds"`
+	// Part is its part of all CPU time, from 0 to 1.
+	Part float64 `json:"part"`
+}
+
+// Summary says where the CPU time of a run went. Each list begins with the largest.
+type Summary struct {
+	// Seconds is the CPU time of the whole process.
+	Seconds float64 `json:"seconds"`
+	// Shards is the time by the label `shard`; what has none is `(other)`.
+	Shards []Share `json:"shards,omitempty"`
+	// Stages is the time by the label `stage`.
+	Stages []Share `json:"stages,omitempty"`
+	// Packages is the time by the package of the function on top.
+	Packages []Share `json:"packages"`
+	// Functions is the time of the functions on top, the first few.
+	Functions []Share `json:"functions"`
+	// File holds the profile, for go tool pprof.
+	File string `json:"file"`
+}
+
+// functionsMax is how many functions a Summary names.
+const functionsMax = 12
+
+// Recording is a profile that is being taken. There is one at a time in a process.
+type Recording struct {
+	dir  string
+	data bytes.Buffer
+}
+
+// Start begins a profile that will be stored in dir, which is made if need be.
+func Start(dir string) (*Recording, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	r := &Recording{dir: dir}
+	if err := pprof.StartCPUProfile(&r.data); err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	return r, nil
+}
+
+// Stop ends the profile, stores it with the comments, as cpu.pb.gz, and sums it up.
+func (r *Recording) Stop(comments ...string) (Summary, error) {
+	pprof.StopCPUProfile()
+	p, err := profile.ParseData(r.data.Bytes())
+	if err != nil {
+		return Summary{}, fmt.Errorf("profile: %w", err)
+	}
+	p.Comments = append(p.Comments, comments...)
+	file := filepath.Join(r.dir, "cpu.pb.gz")
+	if err := write(p, file); err != nil {
+		return Summary{}, fmt.Errorf("profile: %w", err)
+	}
+	s, err := Sum(p)
+	s.File = file
+	return s, err
+}
+
+func write(p *profile.Profile, file string) (err error) {
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	return p.Write(f)
+}
+
+// Sum sums up a CPU profile.
+func Sum(p *profile.Profile) (Summary, error) {
+	value, err := p.SampleIndexByName("cpu")
+	if err != nil {
+		return Summary{}, fmt.Errorf("profile: %w", err)
+	}
+	t := tally{shards: sums{}, stages: sums{}, packages: sums{}, functions: sums{}}
+	for _, sample := range p.Sample {
+		t.add(sample, sample.Value[value])
+	}
+	return Summary{
+		Seconds:   time.Duration(t.total).Seconds(),
+		Shards:    t.shards.shares(t.total),
+		Stages:    t.stages.shares(t.total),
+		Packages:  first(t.packages.shares(t.total)),
+		Functions: first(t.functions.shares(t.total)),
+	}, nil
+}
+
+func first(s []Share) []Share { return s[:min(len(s), functionsMax)] }
+
+// tally adds up nanoseconds.
+type tally struct {
+	total                               int64
+	shards, stages, packages, functions sums
+}
+
+func (t *tally) add(s *profile.Sample, nanos int64) {
+	t.total += nanos
+	t.shards[label(s, "shard")] += nanos
+	t.stages[label(s, "stage")] += nanos
+	f := top(s)
+	t.functions[f] += nanos
+	t.packages[packageOf(f)] += nanos
+}
+
+// unlabelled is the share of what has no label.
+const unlabelled = "(other)"
+
+func label(s *profile.Sample, key string) string {
+	if v := s.Label[key]; len(v) > 0 {
+		return v[0]
+	}
+	return unlabelled
+}
+
+// top is the innermost function of a sample.
+func top(s *profile.Sample) string {
+	if len(s.Location) == 0 || len(s.Location[0].Line) == 0 || s.Location[0].Line[0].Function == nil {
+		return "(unknown)"
+	}
+	return s.Location[0].Line[0].Function.Name
+}
+
+// packageOf cuts a function's name to that of its package. Type arguments and what
+// follows the last slash's first dot do not belong to it.
+func packageOf(function string) string {
+	name, _, _ := strings.Cut(function, "[")
+	slash := strings.LastIndexByte(name, '/') + 1
+	if dot := strings.IndexByte(name[slash:], '.'); dot >= 0 {
+		return name[:slash+dot]
+	}
+	if strings.Contains(function, "(") {
+		return function
+	}
+	return "runtime" // assembly without a package: memmove and its like
+}
+
+// sums are nanoseconds by name.
+type sums map[string]int64
+
+// shares is empty if nothing has a name of its own.
+func (s sums) shares(total int64) []Share {
+	if len(s) == 1 && s[unlabelled] > 0 {
+		return nil
+	}
+	list := make([]Share, 0, len(s))
+	for name, nanos := range s {
+		list = append(list, Share{Name: name, Seconds: time.Duration(nanos).Seconds(), Part: float64(nanos) / float64(max(total, 1))})
+	}
+	slices.SortFunc(list, func(a, b Share) int {
+		return cmp.Or(cmp.Compare(b.Seconds, a.Seconds), cmp.Compare(a.Name, b.Name))
+	})
+	return list
+}

@@ -1,0 +1,134 @@
+// Package report turns what a run measured into words: a start block, a line a
+// second, an end table, a JSON result, and BENCHMARKS.md from many of these.
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/machine"
+	"github.com/keyfold/keyfold/bench/profile"
+	"github.com/keyfold/keyfold/bench/workload"
+)
+
+// Schema is the version of Result. It grows with each change that a reader of
+// results could stumble over.
+const Schema = 1
+
+// Result is what one command found out. Times in nanoseconds are whole numbers;
+// nothing is ever NaN.
+type Result struct {
+	Schema  int       `json:"schema"`
+	Started time.Time `json:"started"`
+	// Command is the command line.
+	Command string `json:"command"`
+	Load
+	Store
+	// Events is how many were acknowledged in Seconds.
+	Events          uint64          `json:"events"`
+	Seconds         float64         `json:"seconds"`
+	EventsPerSecond float64         `json:"events_per_second"`
+	Latency         bench.Latency   `json:"latency_ns"`
+	Late            *bench.Latency  `json:"late_ns,omitempty"`
+	Verify          *Verify         `json:"verify,omitempty"`
+	Recovery        *bench.Recovery `json:"recovery,omitempty"`
+	// Profile is where the CPU time went.
+	Profile *profile.Summary `json:"profile,omitempty"`
+	// Machine is where it ran.
+	Machine machine.Machine `json:"machine"`
+}
+
+// Load is what was sent, and how.
+type Load struct {
+	Seed uint64 `json:"seed"`
+	// Input is the file, or the generated keys, in words.
+	Input string `json:"input"`
+	// EventBytes is the size of an event without its key.
+	EventBytes int     `json:"event_bytes"`
+	Producers  int     `json:"producers"`
+	Door       string  `json:"door"`
+	Window     int     `json:"window"`
+	Rate       float64 `json:"rate"` // 0: as fast as it goes
+}
+
+// Store is how the store was opened.
+type Store struct {
+	Ack    string `json:"ack"`
+	Sync   string `json:"sync"`
+	Shards int    `json:"shards"`
+}
+
+// Verify is the result of comparing every key with a single thread.
+type Verify struct {
+	OK bool `json:"ok"`
+	workload.Finding
+}
+
+// VerifyOf makes one of a finding.
+func VerifyOf(f workload.Finding) *Verify { return &Verify{OK: f.OK(), Finding: f} }
+
+// SetMeasured takes over what a load measured.
+func (r *Result) SetMeasured(m bench.Measured) {
+	r.Events = m.Events
+	r.Seconds = m.Elapsed.Seconds()
+	r.EventsPerSecond = m.PerSecond()
+	r.Latency = m.Latency
+	if r.Rate > 0 {
+		r.Late = &m.Late
+	}
+}
+
+// Durability says in words what an acknowledgement meant.
+func (s *Store) Durability() string {
+	switch {
+	case s.Ack == "durable" && s.Sync == "commit":
+		return "durable"
+	case s.Ack == "durable":
+		return "durable, sync " + s.Sync
+	case s.Ack == "written":
+		return "survives a kill, not a power cut; sync " + s.Sync
+	}
+	return "not durable; sync " + s.Sync
+}
+
+// WriteFile stores the result as JSON.
+func (r *Result) WriteFile(name string) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	if err := os.WriteFile(name, append(text, '\n'), 0o644); err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+// resultBytesMax bounds a file that is read as a result.
+const resultBytesMax = 16 << 20
+
+// ReadFile reads what WriteFile stored.
+func ReadFile(name string) (*Result, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	if info.Size() > resultBytesMax {
+		return nil, fmt.Errorf("report: %s is too large for a result", name)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, fmt.Errorf("report: %w", err)
+	}
+	r := new(Result)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("report: %s is not a result: %w", name, err)
+	}
+	if r.Schema != Schema {
+		return nil, errors.New("report: " + name + " has another schema: it is not a result of this program, or of another version")
+	}
+	return r, nil
+}

@@ -1,0 +1,124 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/profile"
+)
+
+// Start writes the start block: where, what, how, and with which seed.
+func (r *Result) Start(w io.Writer) {
+	for i, line := range r.Machine.Lines() {
+		row(w, []string{"machine", "disk", "program"}[i], "%s", line)
+	}
+	row(w, "store", "%s", r.Store.words())
+	row(w, "load", "%s", r.Load.words())
+	if r.Machine.Race {
+		row(w, "warning", "the race detector is on: this run can find races, its figures mean nothing")
+	}
+}
+
+func row(w io.Writer, name, format string, a ...any) {
+	fmt.Fprintf(w, "%-10s%s\n", name, fmt.Sprintf(format, a...))
+}
+
+func (s *Store) words() string {
+	return fmt.Sprintf("%s · ack %s · sync %s (%s)", plural(s.Shards, "shard"), s.Ack, s.Sync, s.Durability())
+}
+
+func (l *Load) words() string {
+	loop := "closed loop, as fast as it goes"
+	if l.Rate > 0 {
+		loop = fmt.Sprintf("open loop, %s events/s", Count(int64(l.Rate)))
+	}
+	door := fmt.Sprintf("%s, %s in a window", plural(l.Producers, "producer"), plural(l.Window, "event"))
+	if l.Door == string(bench.Single) {
+		door = plural(l.Producers, "caller") + ", one event at a time"
+	}
+	return fmt.Sprintf("%s · events of %d bytes · %s · %s · seed %d", l.Input, l.EventBytes, loop, door, l.Seed)
+}
+
+// StatusHead is the line above the status lines.
+func StatusHead(w io.Writer) {
+	fmt.Fprintf(w, "%8s %14s %14s %10s %10s %10s %12s\n", "time", "acked", "acked/s", "p50", "p99", "max", "in flight")
+}
+
+// Status writes one second of a load in one line.
+func Status(w io.Writer, p bench.Progress) {
+	fmt.Fprintf(w, "%8s %14s %14s %10s %10s %10s %12s\n", p.Elapsed.Round(time.Second), Count(p.Acked), Count(int64(p.Rate)),
+		Nanos(p.Latency.P50), Nanos(p.Latency.P99), Nanos(p.Latency.Max), Count(p.Sent-p.Acked))
+}
+
+// End writes the end table.
+func (r *Result) End(w io.Writer) {
+	if r.Events > 0 {
+		row(w, "result", "%s in %.2f s: %s events/s, %s", plural(r.Events, "event"), r.Seconds, Count(int64(r.EventsPerSecond)), r.Durability())
+		row(w, "latency", "%s", latencyWords(r.Latency, r.since()))
+	}
+	if r.Late != nil {
+		row(w, "late", "%s", latencyWords(*r.Late, "how late events were sent; part of the latency above"))
+	}
+	if r.Recovery != nil {
+		row(w, "recovery", "%s", RecoveryWords(*r.Recovery))
+	}
+	if r.Profile != nil {
+		cpu(w, r.Profile)
+	}
+	if r.Verify != nil {
+		row(w, "verify", "%s", r.Verify.words())
+	}
+}
+
+// since says what the latencies are.
+func (r *Result) since() string {
+	switch {
+	case r.Rate > 0:
+		return "from when an event was due to its acknowledgement"
+	case r.Door == string(bench.Single):
+		return "of each call"
+	}
+	return "from Send to the acknowledgement of its window"
+}
+
+func latencyWords(l bench.Latency, what string) string {
+	return fmt.Sprintf("p50 %s · p90 %s · p99 %s · p99.9 %s · max %s (%s)",
+		Nanos(l.P50), Nanos(l.P90), Nanos(l.P99), Nanos(l.P999), Nanos(l.Max), what)
+}
+
+// RecoveryWords describes a recovery in one line.
+func RecoveryWords(r bench.Recovery) string {
+	s := fmt.Sprintf("opened in %.3f s: %s; %s from %s of log", r.Seconds,
+		plural(r.Keys, "key"), plural(r.Events, "event"), Bytes(r.Bytes))
+	if r.Seconds > 0 && r.Events > 0 {
+		s += fmt.Sprintf(" (%s events/s)", Count(int64(float64(r.Events)/r.Seconds)))
+	}
+	if r.TornBytes > 0 {
+		s += fmt.Sprintf("; %s of a torn end dropped", Bytes(r.TornBytes))
+	}
+	return s
+}
+
+func (v *Verify) words() string {
+	if v.OK {
+		return fmt.Sprintf("OK: %s with %s are what a single thread computes", plural(v.Keys, "key"), plural(v.Events, "event"))
+	}
+	return fmt.Sprintf("FAILED: %s lost, %s wrong: %s", plural(v.Lost, "acknowledged event"),
+		plural(v.Wrong, "key"), strings.Join(v.Examples, "; "))
+}
+
+// cpu writes where the CPU time went.
+func cpu(w io.Writer, p *profile.Summary) {
+	row(w, "cpu", "%.2f s in all; profile in %s", p.Seconds, p.File)
+	for _, list := range []struct {
+		name   string
+		shares []profile.Share
+	}{{"shard", p.Shards}, {"stage", p.Stages}, {"package", p.Packages}, {"function", p.Functions}} {
+		for _, s := range list.shares[:min(len(list.shares), 8)] {
+			row(w, "", "%-9s %5.1f %%  %7.2f s  %s", list.name, 100*s.Part, s.Seconds, s.Name)
+		}
+	}
+}
