@@ -16,7 +16,8 @@ func (t *Table) checkIndex() error {
 	if n > t.limit {
 		return fmt.Errorf("%d slots in an index for %d", n, t.limit)
 	}
-	if words := uint64(t.mask) + 1; t.limit > 0 && words > indexWordsMin && uint64(n)*5 < words {
+	words := uint64(t.mask) + 1
+	if tooLarge := t.limit > 0 && words > indexWordsMin && uint64(n)*5 < words; tooLarge || uint64(n)*5 > words*4 {
 		return fmt.Errorf("%d slots in an index of %d words", n, words)
 	}
 	used, seen := uint32(0), make([]bool, n)
