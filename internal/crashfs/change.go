@@ -69,11 +69,11 @@ func (d *data) write(p []byte, off int64) {
 // merge makes one change out of two appends, for which a cut at any byte is the
 // same as it would be with both.
 func (d *data) merge(h change) bool {
-	if len(d.changes) == 0 || d.next() == d.open || h.lost != nil || h.off != h.before {
+	if len(d.changes) == 0 || d.next() == d.open || h.off != h.before {
 		return false
 	}
 	last := &d.changes[len(d.changes)-1]
-	if last.truncate || last.lost != nil || last.off != last.before || last.off+last.length != h.off {
+	if last.truncate || last.off != last.before || last.off+last.length != h.off {
 		return false
 	}
 	last.length += h.length

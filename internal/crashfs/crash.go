@@ -160,9 +160,8 @@ func (c *crash) survivors(d *data) content {
 		c.tear(&left)
 	case Zeroed:
 		for _, h := range left.changes {
-			if off, end := h.touched(); !h.truncate {
-				left.zero(off, end-off)
-			}
+			off, end := h.touched() // a truncation left only zeros
+			left.zero(off, end-off)
 		}
 	case Reordered:
 		left.revert(left.durable)

@@ -335,6 +335,57 @@ func TestARemovedFileCanBeUsedByThoseWhoHaveItOpen(t *testing.T) {
 	}
 }
 
+func TestAFileWithoutANameGivesItsSpaceBack(t *testing.T) {
+	fs := New()
+	for _, name := range []string{"a", "b", "c"} {
+		if err := create(t, fs, name, "1234").Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(fs.Remove("a"), fs.Rename("b", "c")); err != nil {
+		t.Fatal(err)
+	}
+	if fs.Used() != 4 {
+		t.Fatalf("%d bytes taken by one file of 4", fs.Used())
+	}
+}
+
+func TestASectorSurvivesAsAWhole(t *testing.T) {
+	old := string(bytes.Repeat([]byte("a"), sectorBytes))
+	for name, c := range map[string]struct {
+		change func(f fsys.File) error
+		want   string
+	}{
+		"two writes": {func(f fsys.File) error {
+			_, first := f.WriteAt([]byte("bb"), 0)
+			_, second := f.WriteAt([]byte("cc"), 100)
+			return errors.Join(first, second)
+		}, "bb" + old[2:100] + "cc" + old[102:]},
+		"a cut and a write": {func(f fsys.File) error {
+			err := f.Truncate(100)
+			_, second := f.WriteAt(bytes.Repeat([]byte("b"), 100), 0)
+			return errors.Join(err, second)
+		}, string(bytes.Repeat([]byte("b"), 100)) + string(make([]byte, sectorBytes-100))},
+	} {
+		fs := New()
+		if err := c.change(create(t, fs, "f", old)); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[bool]int{}
+		for seed := range uint64(100) {
+			got := contents(t, fs.Crash(Model{Data: Reordered, Seed: seed}), "f")
+			isOld, isNew := string(got) == old[:len(got)], string(got) == c.want[:len(got)]
+			if isOld == isNew {
+				t.Fatalf("%s, seed %d: a mixture, or neither: %q", name, seed, got)
+			}
+			seen[isOld]++
+		}
+		if len(seen) != 2 {
+			t.Errorf("%s: all seeds chose alike", name)
+		}
+	}
+}
+
 func TestConcurrentUseKeepsEveryFileWhole(t *testing.T) {
 	fs := New()
 	const writers, rounds = 4, 200

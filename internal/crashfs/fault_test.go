@@ -111,6 +111,37 @@ func TestSyncDoesNotCoverAWriteThatRunsBesideIt(t *testing.T) {
 	requireIs(t, err, os.ErrNotExist)
 }
 
+// Goal: of two syncs at a time, one that drops and one that began before it, the
+// earlier one covers nothing of what is written after the drop.
+// Method: the hook of the first sync writes, syncs, and writes again.
+func TestASyncThatIsOvertakenCoversNothingNew(t *testing.T) {
+	for _, result := range []error{nil, DropDirty(ErrIO)} {
+		fs := New()
+		f := create(t, fs, "f", "")
+		mustWrite(t, f, "one ")
+		nested := false
+		fs.SetHook(func(op Op) error {
+			if op.Kind != Sync {
+				return nil
+			}
+			if nested {
+				return result
+			}
+			nested = true
+			mustWrite(t, f, "two ")
+			requireIs(t, f.Sync(), errors.Unwrap(result))
+			mustWrite(t, f, "three")
+			return nil
+		})
+		mustSync(t, f)
+		want := "one two "
+		if result != nil {
+			want = ""
+		}
+		requireText(t, fs.Crash(Model{}), "f", want)
+	}
+}
+
 // Goal: with a stop after every operation in turn, a replacement always leaves the
 // old or the new file, in every model. This is what the package is for.
 func TestReplaceFileStoppedAfterEveryOperationLeavesOldOrNew(t *testing.T) {
