@@ -1,0 +1,205 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/snapshot"
+	"github.com/keyfold/keyfold/wal"
+)
+
+// Create makes the directory of a new shard. Partitions that come from another
+// layout are taken over: a snapshot of them is written first, so that the new
+// directory stands on its own. All is durable when Create returns.
+func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now int64) (*State, error) {
+	state := &State{programs: cfg.programs(), time: now}
+	state.Report.Shard = cfg.Index
+	taken := false
+	for _, id := range ids {
+		p := from[id]
+		if p == nil {
+			p = newPartition(id, state.programs)
+		}
+		for i, store := range p.Stores {
+			store.Rebind(state.programs[i])
+		}
+		taken = taken || !p.empty()
+		state.Partitions = append(state.Partitions, p)
+	}
+	for _, dir := range []string{"log", "snapshot"} {
+		if err := fsys.MkdirAll(cfg.Log.FS, filepath.Join(cfg.Dir, dir), 0o700); err != nil {
+			return nil, fmt.Errorf("shard: %w", err)
+		}
+	}
+	state.current = Current{ID: cfg.ID, Generations: []Generation{{Number: 1}}}
+	if taken {
+		if err := cfg.firstSnapshot(state); err != nil {
+			return nil, err
+		}
+		state.current.Snapshots = []uint64{1}
+	}
+	return state, cfg.firstGeneration(state)
+}
+
+func (c *Config) firstGeneration(state *State) error {
+	writer, err := c.createGeneration(1, wal.End{}, state.time, encodeStarts(state.Partitions, nil))
+	if err != nil {
+		return err
+	}
+	if _, err := writer.Sync(); err != nil {
+		return err
+	}
+	state.writer = writer
+	return state.current.write(c.Log.FS, c.Dir)
+}
+
+func (c *Config) firstSnapshot(state *State) error {
+	job := roundJob{}
+	path := c.snapshotPath(1)
+	writer, err := snapshot.Create(c.Log.FS, path+".tmp", c.snapshotID(1), nil)
+	if err != nil {
+		return err
+	}
+	job.writer = writer
+	defer job.abort()
+	one := frozen{images: make([]Image, len(state.programs))}
+	for _, p := range state.Partitions {
+		if p.empty() {
+			continue
+		}
+		one.id, one.sequence = p.ID, p.Sequence
+		for i, store := range p.Stores {
+			one.images[i] = store.Freeze(one.images[i])
+		}
+		if err := writePartition(writer, &one); err != nil {
+			return err
+		}
+	}
+	summary, err := writer.Finish()
+	if err != nil {
+		return err
+	}
+	job.writer = nil
+	state.snapshot = int64(summary.DataBytes)
+	_, err = snapshot.Publish(c.Log.FS, path+".tmp", path, c.snapshotID(1))
+	return err
+}
+
+// Resume makes a recovered shard ready to go on in its directory: it begins a new
+// generation, because nothing is ever written behind a tear. Frames that are not
+// known to be durable are written again there, so that what was read from the page
+// cache is on the disk before anything depends on it.
+func Resume(cfg Config, state *State) error {
+	last := *state.current.last()
+	tail := tail{cfg: &cfg, generation: last.Number, end: last.End}
+	if !last.Sealed {
+		tail.end = state.horizonEnd(last.Number)
+	}
+	if err := tail.count(len(state.unsynced)); err != nil {
+		return err
+	}
+	number := cfg.freshNumber(&state.current)
+	writer, err := cfg.createGeneration(number, tail.end, state.time, encodeStarts(state.Partitions, tail.events))
+	if err != nil {
+		return err
+	}
+	if state.Report.Copied, err = tail.copy(writer); err != nil {
+		return errors.Join(err, writer.Close())
+	}
+	if _, err := writer.Sync(); err != nil {
+		return errors.Join(err, writer.Close())
+	}
+	next := state.current.grown(tail.end, number)
+	if err := next.write(cfg.Log.FS, cfg.Dir); err != nil {
+		return errors.Join(err, writer.Close())
+	}
+	state.writer, state.current = writer, next
+	removeUnnamed(&cfg, &state.current)
+	return nil
+}
+
+// horizonEnd is the last frame of the newest generation that is known to be durable.
+func (state *State) horizonEnd(generation uint64) wal.End {
+	first := state.unsynced[0]
+	return wal.End{Generation: generation, Frame: first.number, Chain: first.chain}
+}
+
+// freshNumber is a generation number that was never used, not even for a generation
+// that a crash has left void.
+func (c *Config) freshNumber(current *Current) uint64 {
+	number := current.last().Number
+	entries, err := c.Log.FS.ReadDir(filepath.Join(c.Dir, "log"))
+	if err != nil {
+		return number + 1
+	}
+	for _, entry := range entries {
+		if n, err := strconv.ParseUint(entry.Name(), 10, 63); err == nil {
+			number = max(number, n)
+		}
+	}
+	return number + 1
+}
+
+// A tail is what lies behind the last frame of a generation that is known to be
+// durable.
+type tail struct {
+	cfg        *Config
+	generation uint64
+	end        wal.End
+	empty      bool
+	events     map[uint32]uint64 // by partition
+}
+
+// count counts the events of the tail, given the number of frames from its end on.
+func (t *tail) count(frames int) error {
+	t.empty = frames <= 1
+	t.events = make(map[uint32]uint64)
+	return t.each(func(f wal.FrameView) error {
+		var rec record
+		var err error
+		for rest := f.Body; len(rest) > 0; {
+			if rest, err = takeRecord(rest, &rec); err != nil {
+				return err
+			}
+			if !rec.isTimeMark() {
+				t.events[t.cfg.Routing.Partition(t.cfg.Routing.Hash(rec.key, t.cfg.Routing.Seed))]++
+			}
+		}
+		return nil
+	})
+}
+
+// copy writes the frames of the tail again, and says how many.
+func (t *tail) copy(to *wal.Writer) (copied int, err error) {
+	var frame wal.Frame
+	err = t.each(func(f wal.FrameView) error {
+		if err := to.Room(t.cfg.Log.FrameBytesMax); err != nil {
+			return err
+		}
+		frame.Reset()
+		frame.Bytes = append(frame.Bytes, f.Body...)
+		frame.Count, frame.Time = f.Count, f.Time
+		copied++
+		_, err := to.Append(&frame)
+		return err
+	})
+	return copied, err
+}
+
+// each calls do for each frame of the tail that holds events.
+func (t *tail) each(do func(wal.FrameView) error) error {
+	if t.empty {
+		return nil
+	}
+	options := wal.ScanOptions{}
+	_, err := wal.Scan(t.cfg.Log.FS, t.cfg.generationDir(t.generation), t.cfg.ID, t.generation, options, func(f wal.FrameView) error {
+		if f.Number <= t.end.Frame || f.Count == 0 {
+			return nil
+		}
+		return do(f)
+	})
+	return err
+}

@@ -1,0 +1,190 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/wal"
+)
+
+// A Current is what the CURRENT file of a shard says: which generations and
+// snapshots exist. What it does not name does not exist. It is replaced before the
+// first ack of a generation, and before anything that it named is removed.
+//
+// The file is a sealed file of kind "KFCURRNT" with this payload, little-endian:
+//
+//	size  field       meaning
+//	  16  store       id of the store
+//	   4  layout      number of the layout
+//	   4  shard       index of the shard
+//	   4  count       generations, oldest first
+//	  32  …each       number u64, sealed u64 (0 or 1), last frame u64, its chain u64
+//	   4  count       snapshots, oldest first
+//	   8  …each       number u64: the generation that its round began
+type Current struct {
+	ID          wal.ID
+	Generations []Generation
+	Snapshots   []uint64
+}
+
+// A Generation is one directory of the log. All but the last are sealed; so is the
+// last after a clean end.
+type Generation struct {
+	Number uint64
+	Sealed bool
+	End    wal.End // if sealed
+}
+
+// Limits of the CURRENT file.
+const (
+	currentKind    = "KFCURRNT"
+	currentVersion = 1
+	currentMax     = 1 << 20
+)
+
+func (c *Current) encode() []byte {
+	b := append([]byte(nil), c.ID.Store[:]...)
+	b = binary.LittleEndian.AppendUint32(b, c.ID.Layout)
+	b = binary.LittleEndian.AppendUint32(b, c.ID.Shard)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(c.Generations)))
+	for _, g := range c.Generations {
+		sealed := uint64(0)
+		if g.Sealed {
+			sealed = 1
+		}
+		for _, v := range []uint64{g.Number, sealed, g.End.Frame, g.End.Chain} {
+			b = binary.LittleEndian.AppendUint64(b, v)
+		}
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(c.Snapshots)))
+	for _, number := range c.Snapshots {
+		b = binary.LittleEndian.AppendUint64(b, number)
+	}
+	return b
+}
+
+var errCurrent = errors.New("the CURRENT file does not say what it should")
+
+func decodeCurrent(b []byte) (c Current, err error) {
+	r := reader{rest: b}
+	copy(c.ID.Store[:], r.take(16))
+	c.ID.Layout, c.ID.Shard = r.u32(), r.u32()
+	for range r.count(32) {
+		g := Generation{Number: r.u64(), Sealed: r.u64() == 1}
+		g.End = wal.End{Generation: g.Number, Frame: r.u64(), Chain: r.u64()}
+		if !g.Sealed {
+			g.End = wal.End{}
+		}
+		c.Generations = append(c.Generations, g)
+	}
+	for range r.count(8) {
+		c.Snapshots = append(c.Snapshots, r.u64())
+	}
+	if r.short || len(r.rest) != 0 || len(c.Generations) == 0 {
+		return c, errCurrent
+	}
+	return c, nil
+}
+
+// readCurrent reads the CURRENT file of dir and checks whose it is.
+func readCurrent(fs fsys.FS, dir string, id wal.ID) (Current, error) {
+	name := filepath.Join(dir, "CURRENT")
+	payload, _, err := fsys.ReadSealed(fs, name, currentKind, currentVersion, currentMax)
+	if err != nil {
+		return Current{}, fmt.Errorf("shard: %w", err)
+	}
+	c, err := decodeCurrent(payload)
+	if err == nil && c.ID != id {
+		err = fmt.Errorf("it belongs to store %x, layout %d, shard %d", c.ID.Store, c.ID.Layout, c.ID.Shard)
+	}
+	if err != nil {
+		return Current{}, &CorruptError{Path: name, Err: err}
+	}
+	return c, nil
+}
+
+// write replaces the CURRENT file of dir.
+func (c *Current) write(fs fsys.FS, dir string) error {
+	return fsys.WriteSealed(fs, filepath.Join(dir, "CURRENT"), currentKind, currentVersion, c.encode())
+}
+
+// last is the newest generation.
+func (c *Current) last() *Generation { return &c.Generations[len(c.Generations)-1] }
+
+// grown is c with its last generation sealed at end and a new one behind it.
+func (c *Current) grown(end wal.End, number uint64) Current {
+	next := *c
+	next.Generations = slices.Clone(c.Generations)
+	*next.last() = Generation{Number: end.Generation, Sealed: true, End: end}
+	next.Generations = append(next.Generations, Generation{Number: number})
+	return next
+}
+
+// sealed is c with its last generation sealed at end.
+func (c *Current) sealed(end wal.End) Current {
+	next := *c
+	next.Generations = slices.Clone(c.Generations)
+	*next.last() = Generation{Number: end.Generation, Sealed: true, End: end}
+	return next
+}
+
+// snapshotsKept is how many snapshots a shard keeps, with the log behind the older.
+const snapshotsKept = 2
+
+// published is c with a new snapshot, without what only snapshots before the
+// previous one needed.
+func (c *Current) published(number uint64) Current {
+	next := *c
+	next.Snapshots = append(slices.Clone(c.Snapshots), number)
+	if n := len(next.Snapshots); n > snapshotsKept {
+		next.Snapshots = next.Snapshots[n-snapshotsKept:]
+	}
+	next.Generations = slices.Clone(c.Generations)
+	if len(next.Snapshots) == snapshotsKept {
+		oldest := next.Snapshots[0]
+		next.Generations = slices.DeleteFunc(next.Generations, func(g Generation) bool { return g.Number < oldest })
+	}
+	return next
+}
+
+// A reader takes fixed-size fields off a slice and remembers when it ran short.
+type reader struct {
+	rest  []byte
+	short bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.short || len(r.rest) < n {
+		r.short = true
+		return make([]byte, n)
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) u32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
+func (r *reader) u64() uint64 { return binary.LittleEndian.Uint64(r.take(8)) }
+
+// count reads a number of things of size bytes each, which must be there.
+func (r *reader) count(size int) int {
+	n := int(r.u32())
+	if n > len(r.rest)/size {
+		r.short = true
+		return 0
+	}
+	return n
+}
+
+// SnapshotsOf is how many snapshots the CURRENT file of a shard names.
+func SnapshotsOf(cfg Config) int {
+	current, err := readCurrent(cfg.Log.FS, cfg.Dir, cfg.ID)
+	if err != nil {
+		return 0
+	}
+	return len(current.Snapshots)
+}

@@ -1,0 +1,54 @@
+// Package shard runs one shard: the goroutine that owns a set of partitions,
+// applies their events one at a time, logs what it accepted, acknowledges it and
+// takes snapshots.
+//
+// A [Shard] is driven by turns. A turn serves control messages, takes a run of
+// operations from the inbox, touches the memory of all of them, applies them in
+// order, and moves the log and the snapshot on by one step. [Shard.Run] makes turns
+// until the shard is stopped; tests make them one by one, with the sync and the
+// snapshot writer in their own hands, so that every interleaving can be tried.
+//
+// # Ownership
+//
+// Partitions, the open frame and all queues belong to the shard goroutine. Two
+// lanes work beside it: one syncs, one writes snapshots. Each lane has at most one
+// job under way; what a job needs is handed over before it starts and handed back
+// when it is done, so neither needs a lock.
+//
+// # Blocks: what travels through the inbox
+//
+// A block is a header and one or more operations for this shard, in order. Integers
+// are in the byte order of the machine: a block never leaves the process.
+//
+//	offset  size  field   meaning
+//	     0     4  slot    ack address: index of the slot, plus one; 0: nobody waits
+//	     4     4  use     ack address: use number of the slot
+//	     8     4  count   operations in the block
+//	    12     1  ack     0 applied, 1 written, 2 durable
+//	    13     3          zero
+//	    16     …  operations
+//
+//	offset  size  field   meaning
+//	     0     8  hash    hash of the key; its high bits name the partition
+//	     8     2  table   id of the table
+//	    10     2  key     key bytes
+//	    12     3  event   event bytes
+//	    15     1  kind    0 event, 1 read
+//	    16     …  key, event, zero to 7 bytes up to a multiple of 8
+//
+// # Records: what a frame of the log holds
+//
+// Integers are little-endian. Records follow each other without padding. The
+// partition is not logged: the hash of the key gives it. Neither is the sequence:
+// the header of the generation says where each partition began, and each event
+// counts one.
+//
+//	offset  size  field   meaning
+//	     0     2  table   id of the table; 0xffff: a time mark
+//	     2     2  key     key bytes; 0 in a time mark
+//	     4     4  event   event bytes; 8 in a time mark
+//	     8     …  key, event; in a time mark the new time, nanoseconds of Unix time
+//
+// Time is the frame's until a time mark changes it. A mark is written when the
+// clock has moved on by a millisecond within a frame.
+package shard

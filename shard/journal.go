@@ -1,0 +1,239 @@
+package shard
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/wal"
+)
+
+// A journal is the shard's side of its log: the open frame, how far frames have
+// come, and the lane that syncs them. Frames are counted by ordinals: 1 is the
+// first frame that this shard wrote since it was opened, in whatever generation.
+//
+// Invariant: released <= durable <= appended.
+type journal struct {
+	writer   *wal.Writer
+	current  Current // what the CURRENT file says, or will say when the job in the lane is done
+	frame    wal.Frame
+	frameMax int
+	time     int64 // that the next event of the open frame would be applied at
+
+	appended atomic.Uint64 // frames given to the system; flush's store publishes to the sync job
+	durable  uint64        // frames synced
+	bytes    int64         // log that a recovery would have to read
+
+	rotation *rotation // a new generation that the lane makes valid
+	lane   *lane
+	job    syncJob
+	wanted uint64 // frames that must be durable soon, whatever the mode
+	pulse  pulse
+}
+
+// A syncJob is what the lane works on. Between begin and poll it belongs to the lane.
+type syncJob struct {
+	writer   *wal.Writer
+	rotation *rotation
+	upTo     uint64 // frames that the job made durable
+	err      error
+}
+
+func (j *journal) open(s *Shard, state *State) {
+	j.writer = state.writer
+	j.current = state.current
+	j.bytes = state.log
+	j.frameMax = s.cfg.Log.FrameBytesMax
+	j.frame.Reset()
+	j.lane = newLane(s.syncWork, s.Wake)
+}
+
+// openOrdinal is the ordinal of the frame that holds the latest event: the open one,
+// or the one before it when it is empty.
+func (j *journal) openOrdinal() uint64 {
+	if j.frame.Count > 0 {
+		return j.appended.Load() + 1
+	}
+	return j.appended.Load()
+}
+
+// append logs an event that was applied at the time now.
+func (j *journal) append(now int64, table uint16, key, event []byte) {
+	if now != j.time {
+		j.frame.Bytes = appendTimeMark(j.frame.Bytes, now)
+		j.time = now
+	}
+	j.frame.Bytes = appendRecord(j.frame.Bytes, table, key, event)
+	j.frame.Count++
+}
+
+// reserve makes sure that the open frame and the disk have room for a record, before
+// anything is applied.
+func (s *Shard) reserve(keyAndEvent int) error {
+	if s.failed() {
+		return s.failure.Load()
+	}
+	need := recordHeaderBytes + keyAndEvent + timeMarkBytes
+	j := &s.log
+	if j.frame.Count > 0 && j.frame.Len()+need > j.frameMax {
+		s.flush()
+		if s.failed() {
+			return s.failure.Load()
+		}
+	}
+	if j.frame.Count > 0 {
+		return nil
+	}
+	if err := j.writer.Room(j.frameMax); err != nil {
+		if errors.Is(err, fsys.ErrNoSpace) {
+			return errors.Join(ErrReadOnly, err)
+		}
+		s.fail(err)
+		return s.failure.Load()
+	}
+	j.frame.Reset()
+	j.frame.Time, j.time = s.clock.mark, s.clock.mark
+	return nil
+}
+
+// commit writes the open frame when its time has come, and starts a sync when one is
+// due and none is under way. It says whether it did anything.
+func (s *Shard) commit(drained bool) bool {
+	if s.failed() {
+		return false
+	}
+	wrote := false
+	if s.log.frame.Count > 0 && s.shouldWrite(drained) {
+		s.flush()
+		wrote = true
+	}
+	return s.startSync() || wrote
+}
+
+// shouldWrite decides when the open frame is written: when it is large, or nobody
+// has more events and somebody waits for them. While a sync is under way the frame
+// stays open, so that the next group is whatever arrived in the meantime.
+func (s *Shard) shouldWrite(drained bool) bool {
+	switch {
+	case s.log.frame.Len() >= FrameTargetBytes:
+		return true
+	case !drained:
+		return false
+	case !s.acks.written.empty():
+		return true
+	}
+	return s.cfg.Log.Sync == SyncAlways && !s.log.lane.busy
+}
+
+// flush writes the open frame.
+func (s *Shard) flush() {
+	j := &s.log
+	if j.frame.Count == 0 || s.failed() {
+		return
+	}
+	s.appendFrame()
+}
+
+func (s *Shard) appendFrame() {
+	j := &s.log
+	bytes := j.frame.Len()
+	if _, err := j.writer.Append(&j.frame); err != nil {
+		s.fail(err)
+		return
+	}
+	j.frame.Reset()
+	j.appended.Store(j.appended.Load() + 1)
+	j.bytes += int64(bytes)
+	s.counters.frames++
+	s.counters.logBytes += uint64(bytes)
+	s.releaseWritten()
+}
+
+// releaseReady tells those whose frame has come far enough already: a refusal that
+// depends on nothing that is still under way.
+func (s *Shard) releaseReady() {
+	s.releaseWritten()
+	s.acks.durable.release(s.log.durable, nil)
+}
+
+// releaseWritten tells those who wait for the operating system only. While a new
+// generation is not valid yet nothing in it is acknowledged: a crash of the process
+// would take it back.
+func (s *Shard) releaseWritten() {
+	if s.log.rotation == nil {
+		s.acks.written.release(s.log.appended.Load(), nil)
+	}
+}
+
+// startSync begins a sync job if frames are waiting for one.
+func (s *Shard) startSync() bool {
+	j := &s.log
+	if j.lane.busy {
+		if j.forced() {
+			j.lane.hasten()
+		}
+		return false
+	}
+	if j.rotation == nil && !s.syncDue() {
+		return false
+	}
+	delay := time.Duration(0)
+	if s.cfg.Log.Sync == SyncInterval && !j.forced() && j.rotation == nil {
+		delay = s.cfg.Log.Interval
+	}
+	j.job = syncJob{writer: j.writer, rotation: j.rotation}
+	j.lane.begin(delay)
+	return true
+}
+
+func (s *Shard) syncDue() bool {
+	j := &s.log
+	if j.appended.Load() == j.durable {
+		return false
+	}
+	return s.cfg.Log.Sync != SyncNever || j.forced()
+}
+
+// forced says that a sync is wanted now, whatever the mode.
+func (j *journal) forced() bool { return j.durable < j.wanted }
+
+// syncWork is the lane's job: it makes durable what was written before it began.
+func (s *Shard) syncWork() {
+	job := &s.log.job
+	job.upTo = s.log.appended.Load()
+	if job.rotation != nil {
+		job.err = job.rotation.finish(s)
+		return
+	}
+	_, job.err = job.writer.Sync()
+}
+
+// synced takes over what the lane has done, and releases the acks that waited for it.
+func (s *Shard) synced() {
+	j := &s.log
+	if s.failed() {
+		return
+	}
+	if j.job.err != nil {
+		s.fail(j.job.err)
+		return
+	}
+	s.counters.syncs++
+	j.durable = j.job.upTo
+	if j.job.rotation != nil {
+		j.rotation = nil
+		s.releaseWritten()
+	}
+	s.acks.durable.release(j.durable, nil)
+	s.listen()
+}
+
+// force asks for a sync of everything accepted so far, whatever the mode.
+func (s *Shard) force() {
+	if s.failed() {
+		return
+	}
+	s.flush()
+	s.log.wanted = s.log.appended.Load()
+}

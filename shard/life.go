@@ -1,0 +1,179 @@
+package shard
+
+import (
+	"context"
+	"errors"
+	"runtime"
+
+	"github.com/keyfold/keyfold/internal/affinity"
+	"github.com/keyfold/keyfold/internal/ring"
+)
+
+// Start starts the shard's goroutine and its two lanes. Stop ends them.
+func (s *Shard) Start() {
+	s.startPulse()
+	s.life.started.Store(true)
+	go s.log.lane.loop()
+	go s.round.lane.loop()
+	go s.main()
+}
+
+// main is the body of the shard goroutine. If a function of a table ends the
+// goroutine, another one takes its place and goes on behind that event.
+func (s *Shard) main() {
+	over := false
+	defer func() {
+		if !over {
+			go s.main()
+		}
+	}()
+	unpin := s.pin()
+	s.owner.become()
+	if s.run.filled > 0 {
+		s.applyRun()
+	}
+	s.loop()
+	over = true
+	unpin()
+	s.end()
+}
+
+// pin locks the goroutine to its thread and the thread to its CPU, as far as that is
+// wanted and works.
+func (s *Shard) pin() (unpin func()) {
+	if s.cfg.Wait.CPU < 0 {
+		return func() {}
+	}
+	runtime.LockOSThread()
+	restore, err := affinity.Pin(s.cfg.Wait.CPU)
+	s.counters.pinned = err == nil
+	if err != nil {
+		runtime.UnlockOSThread()
+		return func() {}
+	}
+	return func() {
+		if restore() == nil {
+			runtime.UnlockOSThread() // else the thread ends with the goroutine
+		}
+	}
+}
+
+// loop makes turns until the shard has ended. It parks when a turn found nothing to
+// do and the waiting strategy has nothing left to try.
+func (s *Shard) loop() {
+	waiter := ring.NewWaiter(s.cfg.Wait.Spin, spinYields)
+	for !s.life.finished {
+		if s.turn() {
+			waiter.Busy()
+			continue
+		}
+		if !waiter.Idle() {
+			continue
+		}
+		s.park()
+		waiter.Busy()
+	}
+}
+
+// spinYields is how often a shard yields its thread after spinning, before it parks.
+const spinYields = 2
+
+// park sleeps until there is something to do. The open frame is written first,
+// unless the sync under way will wake the shard anyway.
+func (s *Shard) park() {
+	if s.cfg.Log.Sync != SyncAlways || !s.log.lane.busy {
+		s.flush()
+		s.startSync()
+	}
+	s.parker.Prepare()
+	if s.turn() || s.life.finished {
+		s.parker.Cancel()
+		return
+	}
+	s.counters.parks++
+	s.parker.Wait()
+}
+
+// Stop closes the inbox and asks the shard to end: it carries out what was admitted,
+// syncs and acknowledges it, takes a last snapshot and seals its log. Wait tells
+// when that is done.
+func (s *Shard) Stop() {
+	s.inbox.Close()
+	s.Wake()
+}
+
+// Hurry makes a shard that was stopped leave out the last snapshot. The next open
+// replays the log instead.
+func (s *Shard) Hurry() {
+	s.life.hurried.Store(true)
+	s.Wake()
+}
+
+// Wait waits until the shard has ended, and returns what went wrong.
+func (s *Shard) Wait(ctx context.Context) error {
+	select {
+	case <-s.life.stopped:
+		return s.life.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// advanceEnd moves a shard that was stopped on towards its end.
+func (s *Shard) advanceEnd() bool {
+	if !s.inbox.Drained() || s.life.finished || s.run.filled > 0 {
+		return false
+	}
+	if s.failed() {
+		s.life.finished = !s.log.lane.busy && !s.round.lane.busy
+		return s.life.finished
+	}
+	j := &s.log
+	if j.rotation != nil || j.frame.Count > 0 || j.durable < j.appended.Load() {
+		s.force()
+		return s.startSync()
+	}
+	if s.round.phase != roundIdle && !s.life.hurried.Load() {
+		return false
+	}
+	if s.round.lane.busy {
+		return false
+	}
+	if j.bytes > 0 && !s.life.closing && !s.life.hurried.Load() {
+		s.life.closing = true
+		s.round.phase = roundWanted
+		return true
+	}
+	s.seal()
+	return true
+}
+
+// seal writes down that the log ends here, durably: a log that is shorter at the
+// next open is damaged.
+func (s *Shard) seal() {
+	j := &s.log
+	s.life.finished = true
+	sealed := j.current.sealed(j.writer.End())
+	if err := sealed.write(s.cfg.Log.FS, s.cfg.Dir); err != nil {
+		s.fail(err)
+		return
+	}
+	j.current = sealed
+}
+
+// end stops the lanes and leaves nothing behind.
+func (s *Shard) end() {
+	s.log.pulse.timer.Stop()
+	s.log.lane.stop()
+	s.round.lane.stop()
+	s.round.fail(ErrClosed)
+	var err error
+	if failure := s.Err(); failure != nil {
+		err = failure
+	}
+	if rotation := s.log.rotation; rotation != nil {
+		err = errors.Join(err, rotation.retired.Close())
+	}
+	s.life.err = errors.Join(err, s.log.writer.Close())
+	close(s.life.stopped)
+}

@@ -1,0 +1,65 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+)
+
+// Sizes and marks of a record, in bytes. The layout is in the package comment.
+const (
+	recordHeaderBytes = 8
+	timeMarkBytes     = recordHeaderBytes + 8
+	timeMarkTable     = 0xffff
+	// TablesMax is how many tables a store can have.
+	TablesMax = 1 << 12
+)
+
+// appendRecord appends the record of an event.
+func appendRecord(dst []byte, table uint16, key, event []byte) []byte {
+	head := uint64(table) | uint64(len(key))<<16 | uint64(len(event))<<32
+	dst = binary.LittleEndian.AppendUint64(dst, head)
+	dst = append(dst, key...)
+	return append(dst, event...)
+}
+
+// appendTimeMark appends a change of the time.
+func appendTimeMark(dst []byte, now int64) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, timeMarkTable|8<<32)
+	return binary.LittleEndian.AppendUint64(dst, uint64(now))
+}
+
+// A record is an event as the log holds it, or a time mark.
+type record struct {
+	table uint16
+	key   []byte
+	event []byte
+}
+
+// isTimeMark says that the record changes the time, and holds no event.
+func (r *record) isTimeMark() bool { return r.table == timeMarkTable }
+
+// time is what a time mark says.
+func (r *record) time() int64 { return int64(binary.LittleEndian.Uint64(r.event)) }
+
+// errRecord says that a frame whose hash is right does not hold records.
+var errRecord = errors.New("records do not fill the frame")
+
+// takeRecord reads the record at the start of body and returns what is behind it.
+func takeRecord(body []byte, r *record) ([]byte, error) {
+	if len(body) < recordHeaderBytes {
+		return nil, errRecord
+	}
+	head := binary.LittleEndian.Uint64(body)
+	keyEnd := recordHeaderBytes + int(head>>16&0xffff)
+	end := keyEnd + int(head>>32)
+	if end > len(body) {
+		return nil, fmt.Errorf("%w: a record of %d bytes with %d left", errRecord, end, len(body))
+	}
+	r.table = uint16(head)
+	r.key, r.event = body[recordHeaderBytes:keyEnd], body[keyEnd:end]
+	if r.isTimeMark() && end != timeMarkBytes {
+		return nil, fmt.Errorf("%w: a time mark of %d bytes", errRecord, end)
+	}
+	return body[end:], nil
+}

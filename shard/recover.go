@@ -1,0 +1,217 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/snapshot"
+	"github.com/keyfold/keyfold/wal"
+)
+
+var errNotExist = os.ErrNotExist
+
+// A CorruptError says that a store is damaged where no crash can have done it.
+type CorruptError struct {
+	Path      string
+	Offset    int64  // in Path; 0 if the whole file is meant
+	Partition uint32 // that the damage shows in, if Sequence is not 0
+	Sequence  uint64 // of the first event that is in doubt, or the frame's number
+	Err       error
+}
+
+// Error says where and what.
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("keyfold: %s is damaged at offset %d (sequence %d): %v", e.Path, e.Offset, e.Sequence, e.Err)
+}
+
+// Unwrap returns what was wrong.
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+// A Report says what a recovery found and did.
+type Report struct {
+	Shard         int
+	Clean         bool          // the store was closed; nothing had to be replayed
+	Keys          int           // after recovery
+	SnapshotKeys  int           // loaded from the snapshot
+	SnapshotBytes int64         // read from the snapshot
+	Events        uint64        // replayed from the log
+	Skipped       uint64        // in the log, but already in the snapshot
+	LogBytes      int64         // read from the log
+	TornBytes     int64         // dropped behind the last whole frame
+	Copied        int           // frames that were not known to be durable, and were written again
+	Warnings      []string      // what was damaged and could be done without
+	Duration      time.Duration // of the whole recovery of this shard
+}
+
+// A Progress is called during recovery with the bytes read so far and in all. It is
+// called by several shards at once.
+type Progress func(shard int, done, total int64)
+
+// recovery is the work of Recover.
+type recovery struct {
+	cfg      *Config
+	owned    []uint32
+	current  Current
+	programs []Program
+	parts    []*Partition // by partition
+	sequence []uint64     // by partition: how far the log that was read goes
+	last     []frameEnd   // of the newest generation: its latest frames, from the horizon on
+	time     int64
+	report   Report
+	call     Call
+	progress func(done int64)
+	base     uint64 // the snapshot that was loaded; 0: none
+	bytes    int64  // of events in the log that was read
+}
+
+// frameEnd is what is known of a frame that may not be durable.
+type frameEnd struct{ number, chain uint64 }
+
+// Recover reads the state of a shard from its directory, and changes nothing in it.
+// owned are the partitions of the shard. The result is for Resume, or for another
+// layout.
+func Recover(cfg Config, owned []uint32, progress Progress) (*State, error) {
+	began := time.Now()
+	current, err := readCurrent(cfg.Log.FS, cfg.Dir, cfg.ID)
+	if err != nil {
+		return nil, err
+	}
+	r := &recovery{cfg: &cfg, owned: owned, current: current, programs: cfg.programs()}
+	r.report.Shard = cfg.Index
+	r.follow(progress)
+	if err := r.load(); err != nil {
+		return nil, err
+	}
+	if err := r.replay(); err != nil {
+		return nil, err
+	}
+	return r.state(began), nil
+}
+
+// follow counts what is to be read, so that progress can say how much is left.
+func (r *recovery) follow(progress Progress) {
+	if progress == nil {
+		r.progress = func(int64) {}
+		return
+	}
+	total := int64(0)
+	for _, g := range r.current.Generations {
+		total += treeBytes(r.cfg.Log.FS, r.cfg.generationDir(g.Number))
+	}
+	done := int64(0)
+	r.progress = func(n int64) {
+		done += n
+		progress(r.cfg.Index, min(done, total), total)
+	}
+}
+
+func treeBytes(fs fsys.FS, dir string) int64 {
+	entries, err := fs.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	total := int64(0)
+	for _, entry := range entries {
+		if info, err := fs.Lstat(filepath.Join(dir, entry.Name())); err == nil {
+			total += info.Size()
+		}
+	}
+	return total
+}
+
+// reset makes all partitions empty.
+func (r *recovery) reset() {
+	r.parts = make([]*Partition, 1<<r.cfg.Routing.Bits)
+	r.sequence = make([]uint64, len(r.parts))
+	for _, id := range r.owned {
+		r.parts[id] = newPartition(id, r.programs)
+	}
+	r.report.SnapshotKeys, r.report.SnapshotBytes = 0, 0
+}
+
+// load loads the newest snapshot that is whole. One that is damaged is left out,
+// with a warning, if an older state and all of the log behind it are there.
+func (r *recovery) load() error {
+	for i := len(r.current.Snapshots) - 1; i >= 0; i-- {
+		number := r.current.Snapshots[i]
+		r.reset()
+		err := r.loadSnapshot(number)
+		if err == nil {
+			r.base = number
+			return nil
+		}
+		if errors.Is(err, snapshot.ErrFormat) {
+			return err
+		}
+		r.report.Warnings = append(r.report.Warnings, fmt.Sprintf("snapshot %d was left out: %v", number, err))
+		if i == 0 && r.current.Generations[0].Number >= number {
+			return r.damaged(r.cfg.snapshotPath(number), err)
+		}
+	}
+	r.reset()
+	return nil
+}
+
+// damaged makes a CorruptError of what snapshot and wal report.
+func (r *recovery) damaged(path string, err error) error {
+	out := &CorruptError{Path: path, Err: err}
+	var image *snapshot.CorruptError
+	var frame *wal.CorruptError
+	switch {
+	case errors.As(err, &image):
+		out.Path, out.Offset, out.Err = image.Path, image.Offset, image.Err
+	case errors.As(err, &frame):
+		out.Path, out.Offset, out.Sequence, out.Err = frame.Path, frame.Offset, frame.Sequence, frame.Err
+	case errors.Is(err, wal.ErrFormat), errors.Is(err, snapshot.ErrFormat), errors.Is(err, errReplay):
+		return err
+	}
+	return out
+}
+
+func (r *recovery) loadSnapshot(number uint64) error {
+	file, err := snapshot.Open(r.cfg.Log.FS, r.cfg.snapshotPath(number), r.cfg.snapshotID(number))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for _, image := range file.Partitions() {
+		if int(image.Partition) >= len(r.parts) || r.parts[image.Partition] == nil {
+			return fmt.Errorf("shard: snapshot %d holds partition %d, which is not of this shard", number, image.Partition)
+		}
+		p := r.parts[image.Partition]
+		p.Sequence = image.Sequence
+		err := file.Load(image.Partition, func(table uint16, entries uint32, data []byte) error {
+			if int(table) >= len(p.Stores) {
+				return fmt.Errorf("shard: snapshot %d holds table %d, which the store does not have", number, table)
+			}
+			r.report.SnapshotKeys += int(entries)
+			r.report.SnapshotBytes += int64(len(data))
+			return p.Stores[table].Load(entries, data)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// state is what the recovery came to.
+func (r *recovery) state(began time.Time) *State {
+	state := &State{programs: r.programs, current: r.current, time: r.time, log: r.bytes}
+	for _, id := range r.owned {
+		p := r.parts[id]
+		state.Partitions = append(state.Partitions, p)
+		for _, store := range p.Stores {
+			r.report.Keys += store.Len()
+		}
+	}
+	state.snapshot = r.report.SnapshotBytes
+	state.unsynced = r.last
+	r.report.Duration = time.Since(began)
+	state.Report = r.report
+	return state
+}

@@ -1,0 +1,151 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/keyfold/keyfold/wal"
+)
+
+// errReplay says that a function of a table did on replay what it cannot have done
+// when the event was accepted.
+var errReplay = errors.New("keyfold: replay differs from the first run; Apply must be deterministic")
+
+// replay reads the generations from the base on, in order, and applies the events
+// that the snapshot does not hold.
+func (r *recovery) replay() error {
+	first := true
+	last := len(r.current.Generations) - 1
+	for i, g := range r.current.Generations {
+		if g.Number < r.base {
+			continue
+		}
+		if err := r.replayGeneration(g, first, i == last); err != nil {
+			return r.damaged(r.cfg.generationDir(g.Number), err)
+		}
+		first = false
+	}
+	return r.checkReach()
+}
+
+func (r *recovery) replayGeneration(g Generation, first, last bool) error {
+	options := wal.ScanOptions{}
+	if g.Sealed {
+		options.Seal = &g.End
+	}
+	horizon := uint64(0)
+	r.last = r.last[:0]
+	result, err := wal.Scan(r.cfg.Log.FS, r.cfg.generationDir(g.Number), r.cfg.ID, g.Number, options, func(f wal.FrameView) error {
+		horizon = max(horizon, f.Horizon)
+		r.note(f, horizon)
+		if f.Number == 0 {
+			return r.begin(*f.Start, first)
+		}
+		return r.replayFrame(f)
+	})
+	if err != nil {
+		return err
+	}
+	if result.Void {
+		return fmt.Errorf("the log has no header frame, although CURRENT names generation %d", g.Number)
+	}
+	r.report.LogBytes += result.Bytes
+	r.report.TornBytes += result.TornBytes
+	r.report.Clean = last && g.Sealed
+	return nil
+}
+
+// note keeps the ends of the frames from the horizon on: they may be in the page
+// cache only. Frame 0 was durable before CURRENT named the generation.
+func (r *recovery) note(f wal.FrameView, horizon uint64) {
+	drop := 0
+	for drop < len(r.last) && r.last[drop].number < horizon {
+		drop++
+	}
+	r.last = append(r.last[drop:], frameEnd{number: f.Number, chain: f.Chain})
+}
+
+// begin checks that a generation joins what was read so far.
+func (r *recovery) begin(start wal.Start, first bool) error {
+	r.time = max(r.time, start.Time)
+	starts, err := decodeStarts(start.Payload)
+	if err != nil {
+		return err
+	}
+	for _, id := range r.owned {
+		want := starts[id]
+		if first {
+			if want > r.parts[id].Sequence {
+				return fmt.Errorf("it begins behind event %d of partition %d, but the state before it ends with %d", want, id, r.parts[id].Sequence)
+			}
+			r.sequence[id] = want
+		} else if r.sequence[id] != want {
+			return fmt.Errorf("it begins behind event %d of partition %d, but the log before it ends with %d", want, id, r.sequence[id])
+		}
+	}
+	return nil
+}
+
+// checkReach makes sure that the log goes at least as far as the snapshot: it was
+// published only when the log was durable up to its stamps.
+func (r *recovery) checkReach() error {
+	for _, id := range r.owned {
+		if have, need := r.sequence[id], r.parts[id].Sequence; have < need {
+			return &CorruptError{
+				Path: r.cfg.generationDir(r.current.last().Number), Partition: id, Sequence: have + 1,
+				Err: fmt.Errorf("the log ends with event %d of partition %d, but snapshot %d holds %d", have, id, r.base, need),
+			}
+		}
+	}
+	return nil
+}
+
+// replayFrame applies the events of a frame.
+func (r *recovery) replayFrame(f wal.FrameView) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = fmt.Errorf("%w: it panicked with %v\n%s", errReplay, value, debug.Stack())
+		}
+	}()
+	now := f.Time
+	var rec record
+	for rest := f.Body; len(rest) > 0; {
+		if rest, err = takeRecord(rest, &rec); err != nil {
+			return err
+		}
+		if rec.isTimeMark() {
+			now = rec.time()
+			continue
+		}
+		if err := r.replayEvent(&rec, now); err != nil {
+			return err
+		}
+	}
+	r.time = max(r.time, now)
+	r.bytes += int64(len(f.Body))
+	r.progress(int64(len(f.Body)))
+	return nil
+}
+
+func (r *recovery) replayEvent(rec *record, now int64) error {
+	hash := r.cfg.Routing.Hash(rec.key, r.cfg.Routing.Seed)
+	id := r.cfg.Routing.Partition(hash)
+	p := r.parts[id]
+	if p == nil || int(rec.table) >= len(p.Stores) {
+		return fmt.Errorf("an event of table %d and partition %d is not of this shard", rec.table, id)
+	}
+	r.sequence[id]++
+	if r.sequence[id] <= p.Sequence {
+		r.report.Skipped++
+		return nil
+	}
+	c := &r.call
+	*c = Call{Hash: hash, Key: rec.key, Event: rec.event, Now: now, Sequence: r.sequence[id], Partition: id, Replay: true}
+	if err := p.Stores[rec.table].Apply(c); err != nil {
+		return fmt.Errorf("%w: event %d of partition %d was refused: %w", errReplay, r.sequence[id], id, err)
+	}
+	p.Sequence = r.sequence[id]
+	r.report.Events++
+	return nil
+}

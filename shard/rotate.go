@@ -1,0 +1,105 @@
+package shard
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/keyfold/keyfold/wal"
+)
+
+// A rotation is a new generation on its way to being valid. The shard writes to it
+// at once, but acknowledges nothing of it before finish: a crash until then voids it.
+type rotation struct {
+	retired *wal.Writer
+	writer  *wal.Writer
+	current Current // names the new generation and seals the old one
+}
+
+// rotate begins a new generation behind the open frame, which must be written. No
+// sync may be under way, and the last rotation must be finished. Without room on the
+// disk it changes nothing.
+func (s *Shard) rotate() error {
+	if s.failed() {
+		return s.Err()
+	}
+	j := &s.log
+	end := j.writer.End()
+	number := s.cfg.freshNumber(&j.current)
+	writer, err := s.cfg.createGeneration(number, end, s.clock.mark, encodeStarts(s.owned, nil))
+	if err != nil {
+		if !errors.Is(err, wal.ErrNoSpace) {
+			s.fail(err)
+		}
+		return err
+	}
+	j.current = j.current.grown(end, number)
+	j.rotation = &rotation{retired: j.writer, writer: writer, current: j.current}
+	j.writer = writer
+	j.frame.Reset()
+	return nil
+}
+
+// finish makes the new generation valid. A crash between the steps leaves the old
+// generation whole and the new one unnamed, so that it does not exist.
+func (r *rotation) finish(s *Shard) error {
+	if _, err := r.retired.Sync(); err != nil {
+		return err
+	}
+	if _, err := r.writer.Sync(); err != nil {
+		return err
+	}
+	if err := r.current.write(s.cfg.Log.FS, s.cfg.Dir); err != nil {
+		return err
+	}
+	return r.retired.Close()
+}
+
+// generationDir is the directory of a generation.
+func (c *Config) generationDir(number uint64) string {
+	return filepath.Join(c.Dir, "log", fmt.Sprintf("%08d", number))
+}
+
+// createGeneration makes a generation whose header holds starts.
+func (c *Config) createGeneration(number uint64, previous wal.End, now int64, starts []byte) (*wal.Writer, error) {
+	start := wal.Start{Generation: number, Previous: previous, Time: now, Payload: starts}
+	w, err := wal.Create(c.generationDir(number), c.ID, start, c.walOptions())
+	if err != nil {
+		return nil, fmt.Errorf("shard: begin generation %d: %w", number, err)
+	}
+	return w, nil
+}
+
+// encodeStarts is the payload of a generation's header: a count u32, then for each
+// partition that ever held an event its number u32 and its sequence u64. back is how
+// many of its events are still to come behind the header.
+func encodeStarts(owned []*Partition, back map[uint32]uint64) []byte {
+	b := make([]byte, 4, 4+12*len(owned))
+	count := uint32(0)
+	for _, p := range owned {
+		sequence := p.Sequence - back[p.ID]
+		if sequence == 0 {
+			continue
+		}
+		b = binary.LittleEndian.AppendUint32(b, p.ID)
+		b = binary.LittleEndian.AppendUint64(b, sequence)
+		count++
+	}
+	binary.LittleEndian.PutUint32(b, count)
+	return b
+}
+
+// decodeStarts reads what encodeStarts wrote.
+func decodeStarts(b []byte) (map[uint32]uint64, error) {
+	r := reader{rest: b}
+	starts := make(map[uint32]uint64)
+	for range r.count(12) {
+		id := r.u32()
+		starts[id] = r.u64()
+	}
+	if r.short || len(r.rest) != 0 {
+		return nil, fmt.Errorf("shard: the header of the generation holds %d bytes that are not sequences", len(b))
+	}
+	return starts, nil
+}

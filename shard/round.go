@@ -1,0 +1,325 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/snapshot"
+)
+
+// A phase is how far a snapshot round has come.
+type phase uint8
+
+const (
+	roundIdle     phase = iota
+	roundWanted         // waits for the sync lane, to begin its generation
+	roundFreezing       // partitions are copied and written, a batch at a time
+	roundSealing        // all written; waits until the log is durable up to the last stamp
+	roundPublish        // the file is finished, published and named
+)
+
+// A round writes one snapshot. It begins with a generation of its own, copies each
+// partition at some point between two runs and stamps it with its sequence, and is
+// published when the log is durable up to every stamp.
+type round struct {
+	phase  phase
+	lane   *lane
+	job    roundJob
+	number uint64 // the generation that the round began
+	next   int    // the partition to copy, in Shard.owned
+	upTo   uint64 // frames that the stamps depend on
+
+	before int64 // log bytes at the start: what the snapshot will make superfluous
+	last   int64 // bytes of the last snapshot
+	wait   int64 // log bytes at which a round after a failed one may begin
+	asked  []func(error)
+	later  []func(error) // asked for while a round was under way
+}
+
+// A roundJob is what the lane works on. Between begin and poll it belongs to the lane.
+type roundJob struct {
+	publish bool
+	writer  *snapshot.Writer
+	frozen  []frozen // the batch; its images are reused
+	used    int
+	current Current // to be written when the snapshot is published
+	bytes   int64
+	err     error
+}
+
+// frozen is a copied partition.
+type frozen struct {
+	id       uint32
+	sequence uint64
+	images   []Image
+}
+
+func (r *round) open(s *Shard, state *State) {
+	r.lane = newLane(s.roundWork, s.Wake)
+	r.last = state.snapshot
+}
+
+// ask starts a round, or one after the round that is under way; done is called on
+// the shard goroutine when it has ended.
+func (s *Shard) ask(done func(error)) {
+	r := &s.round
+	switch {
+	case s.failed():
+		done(s.Err())
+	case r.phase > roundWanted:
+		r.later = append(r.later, done)
+	default:
+		r.asked = append(r.asked, done)
+		r.phase = roundWanted
+	}
+}
+
+// advanceRound moves the round on by one step and says whether it did anything.
+func (s *Shard) advanceRound() bool {
+	r := &s.round
+	if s.failed() || r.lane.busy {
+		return false
+	}
+	switch r.phase {
+	case roundIdle:
+		return s.roundDue()
+	case roundWanted:
+		return s.beginRound()
+	case roundFreezing:
+		return s.freezeSome()
+	case roundSealing:
+		return s.sealRound()
+	}
+	return false
+}
+
+// roundDue wants a round when the log has grown by SnapshotBytes, or by the size of
+// the last snapshot if that is more: then snapshots never cost more than the log.
+func (s *Shard) roundDue() bool {
+	r := &s.round
+	if s.log.bytes < max(s.cfg.Log.SnapshotBytes, r.last, r.wait) {
+		return false
+	}
+	r.phase = roundWanted
+	return true
+}
+
+func (s *Shard) beginRound() bool {
+	r := &s.round
+	if s.log.lane.busy || s.log.rotation != nil {
+		s.log.lane.hasten()
+		return false
+	}
+	s.flush()
+	r.before = s.log.bytes
+	if err := s.rotate(); err != nil {
+		r.wait = s.log.bytes + s.cfg.Log.SnapshotBytes
+		s.endRound(err)
+		return true
+	}
+	r.number, r.next = s.log.writer.End().Generation, 0
+	r.phase = roundFreezing
+	r.job = roundJob{frozen: r.job.frozen}
+	return true
+}
+
+// freezeSome copies the next partitions and hands them to the lane.
+func (s *Shard) freezeSome() bool {
+	r := &s.round
+	r.job.used = 0
+	for bytes := 0; r.next < len(s.owned) && bytes < frozenBytes; r.next++ {
+		if p := s.owned[r.next]; !p.empty() {
+			bytes += r.freeze(p)
+		}
+	}
+	r.lane.begin(0)
+	return true
+}
+
+func (r *round) freeze(p *Partition) int {
+	if r.job.used == len(r.job.frozen) {
+		r.job.frozen = append(r.job.frozen, frozen{images: make([]Image, len(p.Stores))})
+	}
+	f := &r.job.frozen[r.job.used]
+	f.id, f.sequence = p.ID, p.Sequence
+	bytes := 0
+	for i, store := range p.Stores {
+		f.images[i] = store.Freeze(f.images[i])
+		bytes += f.images[i].Bytes()
+	}
+	r.job.used++
+	return bytes + 1
+}
+
+// sealRound waits until the log is durable up to the last stamp, then publishes.
+func (s *Shard) sealRound() bool {
+	r := &s.round
+	if s.log.durable < r.upTo || s.log.rotation != nil {
+		if s.log.lane.busy {
+			s.log.lane.hasten()
+		} else {
+			s.log.wanted = r.upTo
+		}
+		return false
+	}
+	r.phase = roundPublish
+	r.job.publish = true
+	r.job.current = s.log.current.published(r.number)
+	r.lane.begin(0)
+	return true
+}
+
+// roundWorked takes over what the lane has done.
+func (s *Shard) roundWorked() {
+	r := &s.round
+	switch {
+	case s.failed():
+		r.job.abort()
+	case r.job.err != nil:
+		r.job.abort()
+		r.wait = s.log.bytes + s.cfg.Log.SnapshotBytes
+		s.endRound(r.job.err)
+	case r.phase == roundPublish:
+		s.log.current = r.job.current
+		s.log.bytes -= r.before
+		r.last, r.wait = r.job.bytes, 0
+		s.counters.snapshots++
+		s.endRound(nil)
+	case r.next == len(s.owned):
+		r.phase = roundSealing
+		s.force()
+		r.upTo = s.log.appended.Load()
+	}
+}
+
+func (s *Shard) endRound(err error) {
+	r := &s.round
+	r.phase = roundIdle
+	asked := r.asked
+	r.asked, r.later = r.later, nil
+	if len(r.asked) > 0 {
+		r.phase = roundWanted
+	}
+	for _, done := range asked {
+		done(err)
+	}
+}
+
+// fail ends the round of a failed shard.
+func (r *round) fail(err error) {
+	for _, done := range append(r.asked, r.later...) {
+		done(err)
+	}
+	r.asked, r.later = nil, nil
+	r.phase = roundIdle
+	if !r.lane.busy {
+		r.job.abort()
+	}
+}
+
+// snapshotPath is where a published snapshot lies.
+func (c *Config) snapshotPath(number uint64) string {
+	return filepath.Join(c.Dir, "snapshot", fmt.Sprintf("%08d.snap", number))
+}
+
+func (c *Config) snapshotID(number uint64) snapshot.ID {
+	return snapshot.ID{Store: c.ID.Store, Layout: c.ID.Layout, Shard: c.ID.Shard, Number: number}
+}
+
+// roundWork is the lane's job: it writes a batch of partitions, or finishes the file.
+func (s *Shard) roundWork() {
+	r := &s.round
+	if r.job.publish {
+		r.job.err = r.job.finish(&s.cfg, r.number)
+		return
+	}
+	r.job.err = r.job.write(&s.cfg, r.number)
+}
+
+// blockBytes is the size of a snapshot's blocks.
+const blockBytes = 256 << 10
+
+func (j *roundJob) write(c *Config, number uint64) error {
+	if j.writer == nil {
+		path := c.snapshotPath(number) + ".tmp"
+		if err := c.Log.FS.Remove(path); err != nil && !errors.Is(err, errNotExist) {
+			return fmt.Errorf("shard: %w", err)
+		}
+		w, err := snapshot.Create(c.Log.FS, path, c.snapshotID(number), nil)
+		if err != nil {
+			return err
+		}
+		j.writer = w
+	}
+	for i := range j.used {
+		if err := writePartition(j.writer, &j.frozen[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func writePartition(w *snapshot.Writer, f *frozen) error {
+	for table, image := range f.images {
+		err := image.Blocks(blockBytes, func(entries uint32, data []byte) error {
+			return w.Block(f.id, uint16(table), entries, data)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return w.EndPartition(f.id, f.sequence, 0)
+}
+
+// finish publishes the snapshot: the file is synced, renamed, read again from the
+// disk and verified, then named in CURRENT; only then is what it replaces removed.
+func (j *roundJob) finish(c *Config, number uint64) error {
+	path := c.snapshotPath(number)
+	summary, err := j.writer.Finish()
+	if err != nil {
+		return err
+	}
+	j.writer = nil
+	j.bytes = int64(summary.DataBytes)
+	if _, err := snapshot.Publish(c.Log.FS, path+".tmp", path, c.snapshotID(number)); err != nil {
+		return err
+	}
+	if err := j.current.write(c.Log.FS, c.Dir); err != nil {
+		return err
+	}
+	removeUnnamed(c, &j.current)
+	return nil
+}
+
+// abort gives up a snapshot that is not finished. What it leaves is unnamed.
+func (j *roundJob) abort() {
+	if j.writer != nil {
+		_ = j.writer.Abort()
+		j.writer = nil
+	}
+}
+
+// removeUnnamed removes the generations and snapshots that CURRENT does not name. What
+// cannot be removed now is tried again after the next round.
+func removeUnnamed(c *Config, current *Current) {
+	named := make(map[string]bool)
+	for _, g := range current.Generations {
+		named[c.generationDir(g.Number)] = true
+	}
+	for _, number := range current.Snapshots {
+		named[c.snapshotPath(number)] = true
+	}
+	for _, dir := range []string{filepath.Join(c.Dir, "log"), filepath.Join(c.Dir, "snapshot")} {
+		entries, err := c.Log.FS.ReadDir(dir)
+		if err != nil {
+			continue
+		}
+		for _, entry := range entries {
+			if path := filepath.Join(dir, entry.Name()); !named[path] {
+				_ = fsys.RemoveTree(c.Log.FS, path)
+			}
+		}
+	}
+}

@@ -1,0 +1,232 @@
+package shard
+
+import (
+	"runtime/debug"
+)
+
+// An operation is one of a run.
+type operation struct {
+	hash  uint64
+	table uint16
+	kind  Kind
+	last  bool // of its block
+	index int  // in its block
+	key   []byte
+	event []byte
+	block int // in run.blocks
+	part  *Partition
+	store Store
+}
+
+// A run is what is touched and applied together. Its slices are borrowed from the
+// inbox until the run is over.
+type run struct {
+	cursor cursor // into a block that is not used up
+	ops    [runOperations]operation
+	blocks [runOperations + 1]blockState
+	opened int // blocks in use
+	filled int // operations in use
+	next   int // the operation to apply, or being applied
+	call   Call
+}
+
+// A blockState is what becomes of a block while its operations are applied.
+type blockState struct {
+	slot       *Slot // nil: nobody waits
+	use        uint32
+	ack        Ack
+	operations int
+	ordinal    uint64 // of the frame that its latest operation depends on
+	applied    bool   // at least one operation was carried out
+	err        error  // the shard failed while it was carried out
+}
+
+// takeRun fills the run from the inbox and does the touch pass. It says whether the
+// inbox was found empty.
+func (s *Shard) takeRun() (drained bool) {
+	r := &s.run
+	for r.filled < runOperations {
+		if !r.cursor.more() {
+			if r.filled >= runOperations/2 {
+				break // end at the end of a block, so that its room can be given back
+			}
+			block, ok := s.inbox.Next()
+			if !ok {
+				drained = true
+				break
+			}
+			s.openBlock(block)
+		}
+		op := &r.ops[r.filled]
+		r.cursor.take(op)
+		op.block = r.opened - 1
+		op.part = s.parts[s.cfg.Routing.Partition(op.hash)]
+		op.store = op.part.Stores[op.table]
+		op.store.Touch(op.hash)
+		r.filled++
+	}
+	for i := range r.filled {
+		r.ops[i].store.TouchEntry(r.ops[i].hash)
+	}
+	return drained
+}
+
+func (s *Shard) openBlock(block []byte) {
+	r := &s.run
+	r.cursor = newCursor(block)
+	b := &r.blocks[r.opened]
+	*b = blockState{use: r.cursor.to.use, ack: r.cursor.ack, operations: r.cursor.count}
+	if slot := r.cursor.to.slot; slot != 0 {
+		b.slot = s.cfg.Slots.at(slot - 1)
+	}
+	r.opened++
+}
+
+// applyRun applies the operations of the run in order.
+func (s *Shard) applyRun() {
+	s.beginRun()
+	for s.run.next < s.run.filled {
+		s.applySome()
+	}
+	s.endRun()
+}
+
+// beginRun fixes the time of the run. A frame that is still empty takes the time as
+// it is; within a frame it moves in steps of a millisecond, each with a time mark.
+func (s *Shard) beginRun() {
+	s.clock.advance(s.log.frame.Count == 0)
+	s.owner.enter()
+}
+
+// applySome applies operations until the run is over or a function of a table does
+// not return. The deferred call then ends that operation, and the next applySome
+// goes on behind it; after a Goexit the goroutine is replaced first.
+func (s *Shard) applySome() {
+	r := &s.run
+	returned := false
+	defer func() {
+		if !returned {
+			s.caught(recover())
+		}
+	}()
+	for r.next < r.filled {
+		s.apply(&r.ops[r.next])
+		r.next++
+	}
+	returned = true
+}
+
+// caught ends an operation whose table function did not return.
+func (s *Shard) caught(value any) {
+	op := &s.run.ops[s.run.next]
+	op.store.Undo()
+	s.refuse(op, &PanicError{Value: value, Stack: debug.Stack()})
+	s.endOperation(op)
+	s.run.next++
+}
+
+// endRun gives the blocks of the run back to the inbox, unless one has operations
+// left: then the next run begins with them.
+func (s *Shard) endRun() {
+	r := &s.run
+	s.counters.runs++
+	if r.cursor.more() {
+		r.blocks[0] = r.blocks[r.opened-1]
+		r.opened = 1
+	} else {
+		clear(r.blocks[:r.opened])
+		r.opened = 0
+		s.inbox.Release()
+	}
+	r.filled, r.next = 0, 0
+	s.releaseReady()
+}
+
+// apply carries out one operation.
+func (s *Shard) apply(op *operation) {
+	c := &s.run.call
+	b := &s.run.blocks[op.block]
+	c.Hash, c.Key, c.Event = op.hash, op.key, op.event
+	c.Now, c.Partition, c.Op = s.clock.mark, op.part.ID, op.index
+	c.Sink = nil
+	if b.slot != nil {
+		c.Sink = b.slot.Sink
+	}
+	if op.kind == KindRead {
+		s.read(op, c)
+	} else {
+		s.fold(op, c, b)
+	}
+	s.endOperation(op)
+}
+
+func (s *Shard) read(op *operation, c *Call) {
+	if s.failed() {
+		s.refuse(op, s.failure.Load())
+		return
+	}
+	s.counters.reads++
+	if err := op.store.Read(c); err != nil {
+		s.refuse(op, err)
+	}
+}
+
+// fold applies an event and logs it. The room for its record is there before it is
+// applied, so that an event is either refused or logged.
+func (s *Shard) fold(op *operation, c *Call, b *blockState) {
+	if err := s.reserve(len(op.key) + len(op.event)); err != nil {
+		s.refuse(op, err)
+		return
+	}
+	c.Sequence = op.part.Sequence + 1
+	if err := op.store.Apply(c); err != nil {
+		s.refuse(op, err)
+		return
+	}
+	op.part.Sequence++
+	s.log.append(c.Now, op.table, op.key, op.event)
+	b.applied = true
+	s.counters.events++
+}
+
+// refuse hands the operation back to its caller.
+func (s *Shard) refuse(op *operation, err error) {
+	s.counters.refused++
+	if slot := s.run.blocks[op.block].slot; slot != nil && slot.Sink != nil {
+		slot.Sink.Refused(op.index, op.table, op.key, op.event, err)
+	}
+}
+
+// endOperation completes the block with its last operation, as far as that can be
+// done now, and queues the rest. A refusal depends on the events before it: it is
+// told with the frame that was open when it ran.
+func (s *Shard) endOperation(op *operation) {
+	b := &s.run.blocks[op.block]
+	if !op.last || b.slot == nil {
+		return
+	}
+	if s.failed() {
+		s.endFailed(b)
+		return
+	}
+	w := waiting{slot: b.slot, use: b.use, operations: uint32(b.operations), ordinal: s.log.openOrdinal()}
+	switch b.ack {
+	case Applied:
+		b.slot.complete(b.use, b.operations, nil)
+	case Written:
+		s.acks.written.push(w)
+	case Durable:
+		s.acks.durable.push(w)
+	}
+}
+
+// endFailed completes a block that the failure of the shard has overtaken. Operations
+// that were not carried out have been refused one by one; of the others nobody knows.
+func (s *Shard) endFailed(b *blockState) {
+	if !b.applied {
+		b.slot.complete(b.use, b.operations, nil)
+		return
+	}
+	failure := s.failure.Load()
+	b.slot.complete(b.use, b.operations, &FailedError{Shard: failure.Shard, Unknown: true, Err: failure.Err})
+}

@@ -1,0 +1,219 @@
+package shard
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/keyfold/keyfold/internal/ring"
+	"github.com/keyfold/keyfold/wal"
+)
+
+// A Shard owns partitions and folds events into them. Its inbox, control messages
+// and stopping are safe for concurrent use; everything else belongs to the shard
+// goroutine.
+type Shard struct {
+	cfg    Config
+	inbox  *ring.Ring
+	parker ring.Parker
+
+	programs []Program
+	parts    []*Partition // by partition; nil: owned by another shard
+	owned    []*Partition
+
+	run   run
+	clock clock
+	log   journal
+	acks  acks
+	round round
+
+	control  chan func()
+	failure  atomic.Pointer[FailedError] // fail's store publishes to Err
+	owner    owner
+	counters counters
+	life     life
+}
+
+// acks are the blocks that were carried out and are not acknowledged yet.
+type acks struct {
+	written queue
+	durable queue
+}
+
+// life is how a shard ends.
+type life struct {
+	closing  bool          // the inbox is closed; when it is drained the shard ends
+	hurried  atomic.Bool   // Hurry's store tells the shard to leave out the last snapshot
+	stopped  chan struct{} // closed when the goroutine is gone
+	started  atomic.Bool   // Start's store tells Stop that there is a goroutine to wait for
+	finished bool          // the last turn was made
+	err      error         // of the end; published by closing stopped
+}
+
+// New makes a shard over a recovered or created state. It takes the partitions and
+// the writer over. The shard runs nothing before Start.
+func New(cfg Config, state *State) (*Shard, error) {
+	inbox, err := ring.New(cfg.Inbox)
+	if err != nil {
+		return nil, fmt.Errorf("shard: %w", err)
+	}
+	s := &Shard{
+		cfg:      cfg,
+		inbox:    inbox,
+		programs: state.programs,
+		parts:    make([]*Partition, 1<<cfg.Routing.Bits),
+		owned:    state.Partitions,
+		control:  make(chan func(), controlMessages),
+	}
+	s.life.stopped = make(chan struct{})
+	for _, p := range s.owned {
+		s.parts[p.ID] = p
+	}
+	s.clock = clock{now: cfg.Clock, mark: state.time}
+	s.log.open(s, state)
+	s.round.open(s, state)
+	return s, nil
+}
+
+// Inbox is where blocks for this shard are claimed and published. Whoever published
+// a block must call Wake.
+func (s *Shard) Inbox() *ring.Ring { return s.inbox }
+
+// Wake wakes the shard if it is parked. It is safe for concurrent use.
+func (s *Shard) Wake() { s.parker.Wake() }
+
+// Idle says that the shard is parked: nothing is under way that could be waited for.
+func (s *Shard) Idle() bool { return s.parker.Parked() }
+
+// Err is the error that the shard failed with, or nil. It is safe for concurrent use.
+func (s *Shard) Err() error {
+	if failure := s.failure.Load(); failure != nil {
+		return failure
+	}
+	return nil
+}
+
+// Tell queues f for the shard goroutine, which runs it before it takes more
+// operations, and waits until it has run. It returns an error if the shard stopped
+// first or ctx ended; then f may still run, unless the shard has stopped.
+func (s *Shard) Tell(ctx context.Context, f func()) error {
+	ran := make(chan struct{})
+	message := func() { f(); close(ran) }
+	select {
+	case s.control <- message:
+	case <-s.life.stopped:
+		return s.gone()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s.Wake()
+	select {
+	case <-ran:
+		return nil
+	case <-s.life.stopped:
+		return s.gone()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Shard) gone() error {
+	if err := s.Err(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
+
+// turn does what there is to do and says whether that was anything.
+func (s *Shard) turn() bool {
+	busy := s.serveControl()
+	busy = s.pollLanes() || busy
+	drained := s.takeRun()
+	if s.run.filled > 0 {
+		s.applyRun()
+		busy = true
+	}
+	busy = s.commit(drained) || busy
+	busy = s.advanceRound() || busy
+	return s.advanceEnd() || busy
+}
+
+func (s *Shard) serveControl() bool {
+	if len(s.control) == 0 {
+		return false
+	}
+	for range controlMessages {
+		select {
+		case message := <-s.control:
+			message()
+		default:
+			return true
+		}
+	}
+	return true
+}
+
+func (s *Shard) pollLanes() bool {
+	busy := false
+	if s.log.lane.poll() {
+		s.synced()
+		busy = true
+	}
+	if s.round.lane.poll() {
+		s.roundWorked()
+		busy = true
+	}
+	return busy
+}
+
+// fail stops the shard after an error: what was admitted and is not acknowledged
+// has an unknown outcome, and what still comes is refused.
+func (s *Shard) fail(err error) {
+	if s.failure.Load() != nil {
+		return
+	}
+	s.failure.Store(&FailedError{Shard: s.cfg.Index, Err: err})
+	s.inbox.Close()
+	unknown := &FailedError{Shard: s.cfg.Index, Unknown: true, Err: err}
+	s.acks.written.release(never, unknown)
+	s.acks.durable.release(never, unknown)
+	s.log.frame.Reset()
+	s.round.fail(s.failure.Load())
+}
+
+// never is an ordinal that no frame reaches.
+const never = ^uint64(0)
+
+func (s *Shard) failed() bool { return s.failure.Load() != nil }
+
+// clock is the time as it is logged: it never runs back.
+type clock struct {
+	now  func() int64
+	mark int64 // the time that events are applied at
+}
+
+// timeStep is how far the time moves on within a frame, in nanoseconds.
+const timeStep = 1e6
+
+// advance moves the mark on: by any distance at the start of a frame, by at least
+// timeStep within one.
+func (c *clock) advance(frameStart bool) {
+	now := c.now()
+	if now-c.mark >= timeStep || frameStart && now > c.mark {
+		c.mark = now
+	}
+}
+
+// A State is a shard that was not started yet, as recovery or creation left it.
+type State struct {
+	Partitions []*Partition
+	Report     Report
+
+	programs []Program
+	writer   *wal.Writer
+	current  Current
+	unsynced []frameEnd // frames of the last generation from its horizon on
+	time     int64
+	log      int64 // bytes of log behind the newest snapshot
+	snapshot int64 // bytes of the newest snapshot
+}
