@@ -1,0 +1,86 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/keyfold/keyfold/shard"
+)
+
+// An Entry is a key with its state.
+type Entry[K comparable, S any] struct {
+	Key   K
+	State S
+}
+
+// errStopped ends a scan whose reader has had enough.
+var errStopped = errors.New("keyfold: scan stopped")
+
+// partitionsPerVisit is how many partitions a scan copies in one turn of a shard.
+const partitionsPerVisit = 16
+
+// All walks through all keys of the table with copies of their states, in no order.
+// Each partition is shown as it was at one moment between two events; different
+// partitions at different moments. Writers go on meanwhile. It shows applied state,
+// which a crash may take back by one group commit. An error is the last pair: that
+// of ctx, ErrClosed, ErrShardFailed, ErrInside, or a codec's.
+func (t *Table[K, S, E, R]) All(ctx context.Context) iter.Seq2[Entry[K, S], error] {
+	return func(yield func(Entry[K, S], error) bool) {
+		err := t.scan(ctx, func(k K, s *S) bool { return yield(Entry[K, S]{Key: k, State: *s}, nil) })
+		if err != nil && !errors.Is(err, errStopped) {
+			yield(Entry[K, S]{}, err)
+		}
+	}
+}
+
+func (t *Table[K, S, E, R]) scan(ctx context.Context, yield func(k K, s *S) bool) error {
+	b, err := t.bound()
+	if err != nil {
+		return err
+	}
+	if b.engine.inside() {
+		return ErrInside
+	}
+	for index, owned := range b.engine.partitionsByShard() {
+		for part := range slices.Chunk(owned, partitionsPerVisit) {
+			if err := b.visit(ctx, b.engine.shards[index], part, yield); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// visit copies some partitions on their shard and shows them here.
+func (b *binding[K, S, E, R]) visit(ctx context.Context, s *shard.Shard, partitions []uint32, yield func(k K, s *S) bool) error {
+	var images []*image[K, S]
+	err := s.Freeze(ctx, b.id, partitions, func(i shard.Image) { images = append(images, i.(*image[K, S])) })
+	if err != nil {
+		return err
+	}
+	for _, img := range images {
+		stopped := false
+		err := img.each(func(k K, s *S) bool {
+			stopped = !yield(k, s)
+			return !stopped
+		})
+		if err != nil {
+			return err
+		}
+		if stopped {
+			return errStopped
+		}
+	}
+	return nil
+}
+
+// partitionsByShard lists the partitions of each shard.
+func (e *Engine) partitionsByShard() [][]uint32 {
+	out := make([][]uint32, len(e.shards))
+	for partition, owner := range e.route.Load().owner {
+		out[owner] = append(out[owner], uint32(partition))
+	}
+	return out
+}

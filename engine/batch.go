@@ -1,0 +1,135 @@
+package engine
+
+import "github.com/keyfold/keyfold/shard"
+
+// A Result is what became of one operation of a Batch.
+type Result[R any] struct {
+	Value R
+	Err   error
+}
+
+// A StateResult is what became of one read of a Batch.
+type StateResult[S any] struct {
+	State S
+	Found bool
+	Err   error
+}
+
+// A Batch is operations on one or several tables that are sent together: one claim
+// for each shard, in the order in which they were put for equal keys. It is not
+// atomic: each operation has its own result, and a crash may keep some of them.
+//
+// A Batch must be used by one goroutine at a time. Get one from [Engine.Batch].
+type Batch struct {
+	engine *Engine
+	items  []item
+}
+
+// Batch returns an empty batch.
+func (e *Engine) Batch() *Batch { return &Batch{engine: e} }
+
+// Len is the number of operations put so far.
+func (b *Batch) Len() int { return len(b.items) }
+
+// Put adds an event to the batch. Its result is in out when the batch's Do has
+// returned; out may be nil. The table must belong to the batch's engine, else the
+// result is ErrClosed.
+func (t *Table[K, S, E, R]) Put(b *Batch, k K, e E, out *Result[R]) {
+	p := &put[K, S, E, R]{key: k, event: e, out: out}
+	if open := t.open.Load(); open != nil && open.engine == b.engine {
+		p.binding = open
+	}
+	b.items = append(b.items, p)
+}
+
+// Read adds a read to the batch. It shows the state as the operations put before it
+// on the same key have left it. Its result is in out when the batch's Do has returned.
+func (t *Table[K, S, E, R]) Read(b *Batch, k K, out *StateResult[S]) {
+	g := &get[K, S]{out: out}
+	g.key = k
+	if open := t.open.Load(); open != nil && open.engine == b.engine {
+		g.encode = func(block []byte, k *K) ([]byte, uint64, error) {
+			return appendOp(open, block, shard.KindRead, k, nil)
+		}
+	}
+	b.items = append(b.items, g)
+}
+
+// An item is one operation with the place of its result.
+type item interface {
+	refuse(err error)
+	// finish copies the result to where the caller wants it, with err if the whole
+	// block met one, and returns the error of the operation.
+	finish(err error) error
+	// abandon tells the caller err, and touches nothing that the shard may still use.
+	abandon(err error)
+	// append encodes the operation.
+	append(block []byte) ([]byte, uint64, error)
+}
+
+// A put is an event of a batch.
+type put[K comparable, S, E, R any] struct {
+	binding *binding[K, S, E, R]
+	key     K
+	event   E
+	value   R
+	err     error
+	out     *Result[R]
+}
+
+func (p *put[K, S, E, R]) refuse(err error) { p.err = err }
+
+func (p *put[K, S, E, R]) finish(err error) error {
+	if p.err != nil {
+		err = p.err
+	}
+	if p.out != nil {
+		*p.out = Result[R]{Value: p.value, Err: err}
+	}
+	return err
+}
+
+func (p *put[K, S, E, R]) abandon(err error) {
+	if p.out != nil {
+		*p.out = Result[R]{Err: err}
+	}
+}
+
+func (p *put[K, S, E, R]) append(block []byte) ([]byte, uint64, error) {
+	if p.binding == nil {
+		return block, 0, ErrClosed
+	}
+	return appendOp(p.binding, block, shard.KindEvent, &p.key, &p.event)
+}
+
+// A get is a read of a batch.
+type get[K comparable, S any] struct {
+	lookup[K, S]
+	encode func(block []byte, k *K) ([]byte, uint64, error)
+	out    *StateResult[S]
+}
+
+func (g *get[K, S]) refuse(err error) { g.err = err }
+
+func (g *get[K, S]) finish(err error) error {
+	if g.err != nil {
+		err = g.err
+	}
+	if g.out != nil {
+		*g.out = StateResult[S]{State: g.state, Found: g.found, Err: err}
+	}
+	return err
+}
+
+func (g *get[K, S]) abandon(err error) {
+	if g.out != nil {
+		*g.out = StateResult[S]{Err: err}
+	}
+}
+
+func (g *get[K, S]) append(block []byte) ([]byte, uint64, error) {
+	if g.encode == nil {
+		return block, 0, ErrClosed
+	}
+	return g.encode(block, &g.key)
+}

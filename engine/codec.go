@@ -1,0 +1,92 @@
+package engine
+
+import (
+	"fmt"
+	"reflect"
+	"unsafe"
+
+	"github.com/keyfold/keyfold/internal/layout"
+)
+
+// A codec is a user's Codec or a built-in layout, as the engine uses it: on values
+// that are already in memory of its own, so that nothing escapes by a call.
+type codec[T any] struct {
+	name   string
+	append func(dst []byte, v *T) ([]byte, error)
+	decode func(src []byte, v *T) error
+	// pointerFree says that memory with values of T need not be scanned.
+	pointerFree bool
+	// dense is the number of bytes if the encoding is the value as it lies in memory,
+	// so that it can be copied; else 0.
+	dense int
+}
+
+func keyCodec[K any](user Codec[K]) (codec[K], error) {
+	if user != nil {
+		return userCodec(user, "KeyCodec")
+	}
+	l, err := layout.KeyOf(reflect.TypeFor[K]())
+	if err != nil {
+		return codec[K]{}, fmt.Errorf("key: %w; or give the Spec a KeyCodec", err)
+	}
+	return layoutCodec[K](l), nil
+}
+
+func valueCodec[T any](user Codec[T], field string) (codec[T], error) {
+	if user != nil {
+		return userCodec(user, field)
+	}
+	l, err := layout.Of(reflect.TypeFor[T]())
+	if err != nil {
+		return codec[T]{}, fmt.Errorf("%w; or give the Spec a %s", err, field)
+	}
+	return layoutCodec[T](l), nil
+}
+
+func layoutCodec[T any](l *layout.Layout) codec[T] {
+	c := codec[T]{
+		name:        l.String(),
+		pointerFree: l.PointerFree(),
+		append: func(dst []byte, v *T) ([]byte, error) {
+			return l.Append(dst, unsafe.Pointer(v)), nil
+		},
+		decode: func(src []byte, v *T) error {
+			return l.Decode(src, unsafe.Pointer(v))
+		},
+	}
+	if size, fixed := l.Size(); fixed && l.Dense() {
+		c.dense = size
+	}
+	return c
+}
+
+func userCodec[T any](user Codec[T], field string) (codec[T], error) {
+	name := user.Name()
+	if name == "" || len(name) > nameBytesMax {
+		return codec[T]{}, fmt.Errorf("the %s needs a Name of 1 to %d bytes, not %q", field, nameBytesMax, name)
+	}
+	l, err := layout.Of(reflect.TypeFor[T]())
+	return codec[T]{
+		name:        "codec " + name,
+		pointerFree: err == nil && l.PointerFree(),
+		append:      func(dst []byte, v *T) ([]byte, error) { return user.Append(dst, *v) },
+		decode:      func(src []byte, v *T) error { return user.Decode(src, v) },
+	}, nil
+}
+
+// appendValue appends the encoding of v.
+func (c *codec[T]) appendValue(dst []byte, v *T) ([]byte, error) {
+	if c.dense > 0 {
+		return append(dst, unsafe.Slice((*byte)(unsafe.Pointer(v)), c.dense)...), nil
+	}
+	return c.append(dst, v)
+}
+
+// decodeValue sets v from src.
+func (c *codec[T]) decodeValue(src []byte, v *T) error {
+	if c.dense > 0 && len(src) == c.dense {
+		copy(unsafe.Slice((*byte)(unsafe.Pointer(v)), c.dense), src)
+		return nil
+	}
+	return c.decode(src, v)
+}

@@ -1,0 +1,59 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/keyfold/keyfold/shard"
+)
+
+// A Context is what Init, Check and Apply may know beyond their arguments. All of it
+// is in the log, so that a replay sees the same. It is valid until the function
+// returns, and belongs to its goroutine.
+type Context[K comparable] struct {
+	call    *shard.Call
+	keys    *codec[K]
+	key     K
+	keyed   bool // key holds the key of this call
+	deleted bool
+	draws   uint64
+}
+
+func (c *Context[K]) begin(call *shard.Call) {
+	c.call, c.keyed, c.deleted, c.draws = call, false, false, 0
+}
+
+// Key returns the key of the event, decoded from its bytes: a string key is copied
+// at the first call for each event.
+func (c *Context[K]) Key() K {
+	if !c.keyed {
+		c.keyed = c.keys.decodeValue(c.call.Key, &c.key) == nil
+	}
+	return c.key
+}
+
+// KeyBytes returns the encoded key. It is borrowed: it must not be kept or changed.
+func (c *Context[K]) KeyBytes() []byte { return c.call.Key }
+
+// Now returns the time of the event as it is logged. It resolves a millisecond, and
+// never runs back within a partition.
+func (c *Context[K]) Now() time.Time { return time.Unix(0, c.call.Now) }
+
+// Sequence returns the number of the event in its partition: 1, 2, 3, without gaps.
+// In Check it is the number that the event gets if it is accepted.
+func (c *Context[K]) Sequence() uint64 { return c.call.Sequence }
+
+// Rand returns the next of a row of random numbers that depends only on the key, the
+// partition and the sequence of the event. It is SplitMix64 (Steele, Lea, Flood,
+// "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). It is not fit for
+// secrets.
+func (c *Context[K]) Rand() uint64 {
+	c.draws++
+	x := c.call.Hash ^ c.call.Sequence*0x9e3779b97f4a7c15 + c.draws*0xbf58476d1ce4e5b9
+	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
+	x = (x ^ x>>27) * 0x94d049bb133111eb
+	return x ^ x>>31
+}
+
+// Delete removes the key with its state when Apply returns. The next event of the
+// key begins with Init. In Init and Check it does nothing.
+func (c *Context[K]) Delete() { c.deleted = true }

@@ -1,0 +1,135 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/keyfold/keyfold/shard"
+)
+
+// An Engine is an open store. It is safe for concurrent use. The zero Engine is not
+// usable; call [Open].
+type Engine struct {
+	dir      string
+	options  Options
+	manifest *manifest
+	routing  shard.Routing
+	tables   []Definition // by id
+	bindings []attachment // by id
+	lock     io.Closer
+
+	shards []*shard.Shard
+	route  atomic.Pointer[route] // Open's store publishes to every call
+	slots  shard.Slots
+	spare  shard.FreeList // slots of batches and producers
+
+	recovery Recovery
+	closing  closing
+}
+
+// closing is the end of an engine: the first to call Close or Shutdown does it.
+type closing struct {
+	once sync.Once
+	done chan struct{}
+	err  error // published by closing done
+}
+
+// Close refuses further calls with ErrClosed, carries out what was admitted, syncs
+// and acknowledges it, takes a snapshot, so that the next Open replays nothing, and
+// gives the tables and the directory back. It waits for all of that; so do further
+// calls, which return the same. An error says which shard failed; what was
+// acknowledged is there all the same.
+func (e *Engine) Close() error { return e.Shutdown(context.Background()) }
+
+// Shutdown is Close under a deadline: if ctx ends before the snapshot is taken, it is
+// left out, and the next Open replays the log instead. What was admitted is carried
+// out, synced and acknowledged in any case, and Shutdown waits for that. It then
+// returns the error of ctx.
+func (e *Engine) Shutdown(ctx context.Context) error {
+	if e.inside() {
+		return ErrInside
+	}
+	e.closing.once.Do(func() {
+		go func() {
+			e.closing.err = e.end()
+			close(e.closing.done)
+		}()
+	})
+	select {
+	case <-e.closing.done:
+		return e.closing.err
+	case <-ctx.Done():
+	}
+	for _, s := range e.shards {
+		s.Hurry()
+	}
+	<-e.closing.done
+	return errors.Join(ctx.Err(), e.closing.err)
+}
+
+func (e *Engine) end() error {
+	for _, s := range e.shards {
+		s.Stop()
+	}
+	var errs []error
+	for _, s := range e.shards {
+		errs = append(errs, s.Wait(context.Background()))
+	}
+	e.dropFormer()
+	for _, t := range e.tables {
+		t.detach()
+	}
+	return errors.Join(append(errs, e.lock.Close())...)
+}
+
+// Snapshot takes a snapshot of every shard and waits until all are published. The
+// engine takes snapshots by itself; this is for whoever wants the next recovery to be
+// short. An error leaves the snapshots before in place.
+func (e *Engine) Snapshot(ctx context.Context) error {
+	if e.inside() {
+		return ErrInside
+	}
+	return eachShard(len(e.shards), func(i int) error { return e.shards[i].Snapshot(ctx) })
+}
+
+// eachShard runs f for all shards at once and joins their errors.
+func eachShard(count int, f func(i int) error) error {
+	errs := make([]error, count)
+	var group sync.WaitGroup
+	for i := range count {
+		group.Go(func() { errs[i] = f(i) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// Recovery says what Open found and did.
+func (e *Engine) Recovery() Recovery { return e.recovery }
+
+// dropFormer removes the layout before a change of the number of shards, once every
+// shard has two snapshots of its own. What cannot be removed now is removed later.
+func (e *Engine) dropFormer() {
+	m := e.manifest
+	if m.Former == 0 {
+		return
+	}
+	for i := range m.Shards {
+		if shard.SnapshotsOf(e.shardConfig(m, i, -1)) < 2 {
+			return
+		}
+	}
+	former := m.Former
+	m.Former = 0
+	if m.write(e.options.Environment.FS, e.dir) == nil {
+		e.removeLayout(former)
+	}
+}
+
+// path is the path of something in the store.
+func (e *Engine) path(elements ...string) string {
+	return filepath.Join(append([]string{e.dir}, elements...)...)
+}

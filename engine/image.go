@@ -1,0 +1,214 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/keyfold/keyfold/internal/slab"
+	"github.com/keyfold/keyfold/shard"
+)
+
+// An image is a frozen copy of a store. States without pointers are copied as they
+// lie; those with pointers are encoded at once, because they may change.
+//
+// Its blocks, and thereby the snapshot, hold entries of this form, one after the
+// other:
+//
+//	size    field
+//	uvarint key bytes
+//	n       key
+//	uvarint state bytes
+//	n       state, as its codec encodes it
+type image[K comparable, S any] struct {
+	key   *codec[K]
+	state *codec[S]
+	slab  slab.Image
+	data  []byte // entries, if the states hold pointers
+	ends  []int  // of each entry in data
+	bytes int
+	err   error
+}
+
+// Freeze makes a copy of the store, in the memory of into if that is given.
+func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
+	img, ok := into.(*image[K, S])
+	if !ok {
+		img = &image[K, S]{key: &st.program.binding.key, state: &st.program.binding.state}
+	}
+	img.err = nil
+	if img.state.pointerFree {
+		st.slab.CopyTo(&img.slab)
+		img.bytes = st.slab.Bytes()
+		return img
+	}
+	img.data, img.ends = img.data[:0], img.ends[:0]
+	st.slab.All(func(key []byte, p unsafe.Pointer) bool {
+		img.data, img.err = appendEntry(img.data, key, img.state, st.at(p))
+		img.ends = append(img.ends, len(img.data))
+		return img.err == nil
+	})
+	img.bytes = len(img.data)
+	return img
+}
+
+// appendEntry appends one entry.
+func appendEntry[S any](dst, key []byte, state *codec[S], s *S) ([]byte, error) {
+	dst = binary.AppendUvarint(dst, uint64(len(key)))
+	dst = append(dst, key...)
+	if state.dense > 0 {
+		dst = binary.AppendUvarint(dst, uint64(state.dense))
+		return state.appendValue(dst, s)
+	}
+	// The length comes first, so the state is encoded behind room for the longest.
+	at := len(dst)
+	dst, err := state.append(append(dst, make([]byte, binary.MaxVarintLen32)...), s)
+	if err != nil {
+		return dst[:at], fmt.Errorf("keyfold: encode a state: %w", err)
+	}
+	encoded := dst[at+binary.MaxVarintLen32:]
+	if len(encoded) > stateBytesMax {
+		return dst[:at], fmt.Errorf("%w: a state of %d bytes, at most %d can be kept", ErrTooLarge, len(encoded), stateBytesMax)
+	}
+	head := binary.PutUvarint(dst[at:], uint64(len(encoded)))
+	n := copy(dst[at+head:], encoded)
+	return dst[:at+head+n], nil
+}
+
+// stateBytesMax is the size of the largest state in a snapshot.
+const stateBytesMax = 2 << 20
+
+// Len is the number of keys.
+func (img *image[K, S]) Len() int {
+	if img.state.pointerFree {
+		return img.slab.Len()
+	}
+	return len(img.ends)
+}
+
+// Bytes is about the encoded size.
+func (img *image[K, S]) Bytes() int { return img.bytes }
+
+// Blocks encodes all entries in blocks of at most about limit bytes.
+func (img *image[K, S]) Blocks(limit int, yield func(entries uint32, data []byte) error) error {
+	if img.err != nil {
+		return img.err
+	}
+	if !img.state.pointerFree {
+		return img.cut(limit, yield)
+	}
+	block, entries := make([]byte, 0, min(limit, img.bytes)), uint32(0)
+	var err error
+	img.slab.All(func(key []byte, p unsafe.Pointer) bool {
+		if block, err = appendEntry(block, key, img.state, (*S)(p)); err != nil {
+			return false
+		}
+		if entries++; len(block) >= limit {
+			err = yield(entries, block)
+			block, entries = block[:0], 0
+		}
+		return err == nil
+	})
+	if err == nil && entries > 0 {
+		err = yield(entries, block)
+	}
+	return err
+}
+
+// cut hands out the encoded entries in blocks.
+func (img *image[K, S]) cut(limit int, yield func(entries uint32, data []byte) error) error {
+	start, entries := 0, uint32(0)
+	for i, end := range img.ends {
+		entries++
+		if end-start < limit && i < len(img.ends)-1 {
+			continue
+		}
+		if err := yield(entries, img.data[start:end]); err != nil {
+			return err
+		}
+		start, entries = end, 0
+	}
+	return nil
+}
+
+// errEntry says that a block whose hash is right does not hold entries.
+var errEntry = errors.New("keyfold: a block of a snapshot does not hold entries")
+
+// takeEntry reads the entry at the start of data and returns what is behind it.
+func takeEntry(data []byte) (key, state, rest []byte, err error) {
+	if key, rest, err = takeField(data); err == nil {
+		state, rest, err = takeField(rest)
+	}
+	return key, state, rest, err
+}
+
+func takeField(data []byte) (field, rest []byte, err error) {
+	n, head := binary.Uvarint(data)
+	if head <= 0 || n > uint64(len(data)-head) {
+		return nil, nil, errEntry
+	}
+	return data[head : head+int(n)], data[head+int(n):], nil
+}
+
+// Load adds the entries of a block to the store.
+func (st *store[K, S, E, R]) Load(entries uint32, data []byte) error {
+	b := st.program.binding
+	for range entries {
+		key, encoded, rest, err := takeEntry(data)
+		if err != nil {
+			return err
+		}
+		if err := b.state.decodeValue(encoded, &st.program.scratch); err != nil {
+			return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
+		}
+		hash := b.engine.routing.Hash(key, b.engine.routing.Seed)
+		if _, twice := st.slab.Find(hash, key); twice {
+			return fmt.Errorf("%w: a key is there twice", errEntry)
+		}
+		st.insert(hash, key, &st.program.scratch)
+		data = rest
+	}
+	if len(data) != 0 {
+		return errEntry
+	}
+	return nil
+}
+
+// each decodes the entries of an image until yield returns false.
+func (img *image[K, S]) each(yield func(k K, s *S) bool) error {
+	if img.err != nil {
+		return img.err
+	}
+	if !img.state.pointerFree {
+		return img.eachEncoded(yield)
+	}
+	var err error
+	img.slab.All(func(key []byte, p unsafe.Pointer) bool {
+		var k K
+		if err = img.key.decodeValue(key, &k); err != nil {
+			return false
+		}
+		return yield(k, (*S)(p))
+	})
+	return err
+}
+
+func (img *image[K, S]) eachEncoded(yield func(k K, s *S) bool) error {
+	for rest := img.data; len(rest) > 0; {
+		key, encoded, behind, err := takeEntry(rest)
+		if err != nil {
+			return err
+		}
+		var k K
+		var s S
+		if err := errors.Join(img.key.decodeValue(key, &k), img.state.decodeValue(encoded, &s)); err != nil {
+			return err
+		}
+		if !yield(k, &s) {
+			return nil
+		}
+		rest = behind
+	}
+	return nil
+}

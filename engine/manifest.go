@@ -1,0 +1,221 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/bits"
+	"path/filepath"
+
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/layout"
+)
+
+// A manifest is what must not change between two opens of a store, and which layout
+// of shards is the current one. It is the sealed file MANIFEST of kind "KFMANIFE";
+// its payload is, little-endian, strings as u16 length and bytes:
+//
+//	size  field       meaning
+//	  16  store       id of the store, random
+//	   8  seed        of the hash, random
+//	   4  partitions  a power of two
+//	   4  state       0: being created, nothing was acknowledged; 1: ready
+//	   4  layout      number of the current layout
+//	   4  former      number of the layout before, while it is kept; else 0
+//	   4  shards      of the current layout
+//	 2·p  owners      shard of each partition, u16
+//	   4  tables      count
+//	   …  each        name, version u32, then the layouts of key, state, event
+type manifest struct {
+	Store      [16]byte
+	Seed       uint64
+	Partitions int
+	Ready      bool
+	Layout     uint32
+	Former     uint32
+	Shards     int
+	Owners     []uint16
+	Tables     []tableEntry
+}
+
+// A tableEntry is a table as the manifest knows it. Its place is the table's id.
+type tableEntry struct {
+	Name              string
+	Version           uint32
+	Key, State, Event string
+}
+
+// Limits of the manifest.
+const (
+	manifestName    = "MANIFEST"
+	manifestKind    = "KFMANIFE"
+	manifestVersion = 1
+	manifestMax     = 8 << 20
+)
+
+var errManifest = errors.New("the manifest does not say what it should")
+
+func (m *manifest) encode() []byte {
+	b := append([]byte(nil), m.Store[:]...)
+	b = binary.LittleEndian.AppendUint64(b, m.Seed)
+	state := uint32(0)
+	if m.Ready {
+		state = 1
+	}
+	for _, v := range []uint32{uint32(m.Partitions), state, m.Layout, m.Former, uint32(m.Shards)} {
+		b = binary.LittleEndian.AppendUint32(b, v)
+	}
+	for _, owner := range m.Owners {
+		b = binary.LittleEndian.AppendUint16(b, owner)
+	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.Tables)))
+	for _, t := range m.Tables {
+		b = appendString(b, t.Name)
+		b = binary.LittleEndian.AppendUint32(b, t.Version)
+		for _, s := range []string{t.Key, t.State, t.Event} {
+			b = appendString(b, s)
+		}
+	}
+	return b
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.LittleEndian.AppendUint16(b, uint16(len(s)))
+	return append(b, s...)
+}
+
+func decodeManifest(b []byte) (*manifest, error) {
+	m := &manifest{}
+	r := fieldReader{rest: b}
+	copy(m.Store[:], r.take(16))
+	m.Seed = r.u64()
+	m.Partitions = int(r.u32())
+	m.Ready = r.u32() == 1
+	m.Layout, m.Former, m.Shards = r.u32(), r.u32(), int(r.u32())
+	if r.short || !powerOfTwo(m.Partitions) || m.Partitions > partitionsMax || m.Shards < 1 || m.Shards > shardsMax {
+		return nil, errManifest
+	}
+	for range m.Partitions {
+		owner := r.u16()
+		r.short = r.short || int(owner) >= m.Shards
+		m.Owners = append(m.Owners, owner)
+	}
+	for n := r.u32(); n > 0 && !r.short; n-- {
+		t := tableEntry{Name: r.string(), Version: r.u32()}
+		t.Key, t.State, t.Event = r.string(), r.string(), r.string()
+		m.Tables = append(m.Tables, t)
+	}
+	if r.short || len(r.rest) != 0 {
+		return nil, errManifest
+	}
+	return m, nil
+}
+
+// readManifest reads the manifest of dir, or returns nil if there is none.
+func readManifest(fs fsys.FS, dir string) (*manifest, error) {
+	name := filepath.Join(dir, manifestName)
+	payload, _, err := fsys.ReadSealed(fs, name, manifestKind, manifestVersion, manifestMax)
+	switch {
+	case errors.Is(err, errNotExist):
+		return nil, nil
+	case errors.Is(err, fsys.ErrFormat):
+		return nil, &VersionError{Have: "a newer format", Want: fmt.Sprintf("format %d", manifestVersion), Diff: err.Error() + "; use the newer Keyfold that wrote it"}
+	case errors.Is(err, fsys.ErrDamaged):
+		return nil, &CorruptError{Path: name, Err: err}
+	case err != nil:
+		return nil, fmt.Errorf("keyfold: %w", err)
+	}
+	m, err := decodeManifest(payload)
+	if err != nil {
+		return nil, &CorruptError{Path: name, Err: err}
+	}
+	return m, nil
+}
+
+func (m *manifest) write(fs fsys.FS, dir string) error {
+	if err := fsys.WriteSealed(fs, filepath.Join(dir, manifestName), manifestKind, manifestVersion, m.encode()); err != nil {
+		return fmt.Errorf("keyfold: write the manifest: %w", err)
+	}
+	return nil
+}
+
+// partitionBits is the number of hash bits that name a partition.
+func (m *manifest) partitionBits() uint { return uint(bits.TrailingZeros(uint(m.Partitions))) }
+
+// match compares the tables of the program with those of the store, and returns the
+// program's in the order of their ids. New tables are added to the manifest.
+func (m *manifest) match(tables []tableEntry) (ids []uint16, grown bool, err error) {
+	byName := make(map[string]int)
+	for id, t := range m.Tables {
+		byName[t.Name] = id
+	}
+	for _, t := range tables {
+		id, known := byName[t.Name]
+		if !known {
+			id = len(m.Tables)
+			m.Tables = append(m.Tables, t)
+			grown = true
+		} else if err := m.Tables[id].accepts(t); err != nil {
+			return nil, false, err
+		}
+		delete(byName, t.Name)
+		ids = append(ids, uint16(id))
+	}
+	for name, id := range byName {
+		return nil, false, &VersionError{
+			Table: name, Have: m.Tables[id].State, Want: "nothing",
+			Diff: "the store has this table, the program does not; its log cannot be replayed without it, so pass it to Open",
+		}
+	}
+	return ids, grown, nil
+}
+
+// accepts says why a store with the entry t cannot be opened by a program with p.
+func (t tableEntry) accepts(p tableEntry) error {
+	for _, part := range []struct{ what, have, want string }{
+		{"key", t.Key, p.Key}, {"state", t.State, p.State}, {"event", t.Event, p.Event},
+	} {
+		if part.have != part.want {
+			return &VersionError{
+				Table: t.Name, Have: part.have, Want: part.want,
+				Diff: fmt.Sprintf("its %s was %s, and is %s in the program: %s. Go back to the old type, or fold the data into a table of another name",
+					part.what, part.have, part.want, layout.Diff(part.have, part.want)),
+			}
+		}
+	}
+	if t.Version != p.Version {
+		return &VersionError{
+			Table: t.Name, Have: fmt.Sprint(t.Version), Want: fmt.Sprint(p.Version),
+			Diff: fmt.Sprintf("the store was written by version %d, the program has version %d. Run version %d, or give the new one another name", t.Version, p.Version, t.Version),
+		}
+	}
+	return nil
+}
+
+// A fieldReader takes fields off a slice and remembers when it ran short.
+type fieldReader struct {
+	rest  []byte
+	short bool
+}
+
+func (r *fieldReader) take(n int) []byte {
+	if r.short || len(r.rest) < n {
+		r.short = true
+		return make([]byte, min(n, 16))
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *fieldReader) u16() uint16 { return binary.LittleEndian.Uint16(r.take(2)) }
+func (r *fieldReader) u32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
+func (r *fieldReader) u64() uint64 { return binary.LittleEndian.Uint64(r.take(8)) }
+
+func (r *fieldReader) string() string {
+	n := int(r.u16())
+	if s := r.take(n); !r.short {
+		return string(s)
+	}
+	return ""
+}

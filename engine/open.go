@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/shard"
+	"github.com/keyfold/keyfold/wal"
+)
+
+var errNotExist = os.ErrNotExist
+
+// lockName is the file that keeps a second engine out.
+const lockName = "LOCK"
+
+// Open opens the store in dir with its tables, or creates it. It recovers all shards
+// at once, and returns when every table can be used. ctx is looked at between the
+// steps; the engine does not depend on it later.
+//
+// Errors: ErrLocked when the store is open elsewhere, ErrTableInUse, a
+// *[VersionError] when the tables of the store differ from those given, a
+// *[CorruptError] when the store is damaged where no crash can have done it, and
+// those of the disk. Nothing is changed in the directory but for files that no
+// manifest names.
+func Open(ctx context.Context, dir string, options Options, tables ...Definition) (*Engine, error) {
+	o, err := options.complete()
+	if err != nil {
+		return nil, err
+	}
+	entries, err := describeAll(tables)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{dir: filepath.Clean(dir), options: o}
+	e.closing.done = make(chan struct{})
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	if err := e.open(ctx, tables, entries); err != nil {
+		for _, t := range e.tables {
+			t.detach()
+		}
+		return nil, errors.Join(err, e.lock.Close())
+	}
+	return e, nil
+}
+
+func describeAll(tables []Definition) ([]tableEntry, error) {
+	if len(tables) == 0 || len(tables) > shard.TablesMax {
+		return nil, fmt.Errorf("keyfold: Open needs 1 to %d tables, not %d", shard.TablesMax, len(tables))
+	}
+	var entries []tableEntry
+	names := make(map[string]bool)
+	for _, t := range tables {
+		entry, err := t.describe()
+		if err != nil {
+			return nil, err
+		}
+		if names[entry.Name] {
+			return nil, fmt.Errorf("%w: %q is given twice", ErrTableInUse, entry.Name)
+		}
+		names[entry.Name] = true
+		entries = append(entries, entry)
+	}
+	return entries, nil
+}
+
+// enter makes the directory, if need be, and locks it.
+func (e *Engine) enter() error {
+	fs := e.options.Environment.FS
+	if err := fsys.MkdirAll(fs, e.dir, 0o700); err != nil {
+		return fmt.Errorf("keyfold: %w", err)
+	}
+	info, err := fs.Lstat(e.dir)
+	if err != nil {
+		return fmt.Errorf("keyfold: %w", err)
+	}
+	if mode := info.Mode().Perm(); mode&0o022 != 0 && os.PathSeparator == '/' && info.Mode()&os.ModeSymlink == 0 {
+		return fmt.Errorf("keyfold: %s can be written by others (mode %v); take that right away: chmod go-w", e.dir, mode)
+	}
+	holder := fmt.Sprintf("process %d since %s", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
+	lock, err := fs.Lock(e.path(lockName), holder)
+	if err != nil {
+		return fmt.Errorf("keyfold: %w", err)
+	}
+	e.lock = lock
+	return nil
+}
+
+func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableEntry) error {
+	began := time.Now()
+	m, err := readManifest(e.options.Environment.FS, e.dir)
+	if err != nil {
+		return err
+	}
+	if m == nil {
+		if m, err = e.found(); err != nil {
+			return err
+		}
+	}
+	if p := e.options.Partitions; p != 0 && p != m.Partitions {
+		return &VersionError{Have: fmt.Sprint(m.Partitions), Want: fmt.Sprint(p), Diff: fmt.Sprintf(
+			"it has %d partitions, which cannot be changed; set Options.Partitions to 0 or %d", m.Partitions, m.Partitions)}
+	}
+	ids, grown, err := m.match(entries)
+	if err != nil {
+		return err
+	}
+	if err := e.attach(tables, ids); err != nil {
+		return err
+	}
+	e.manifest = m
+	e.routing = shard.Routing{Seed: m.Seed, Bits: m.partitionBits(), Hash: xxh3.HashSeed}
+	if hash := e.options.Environment.Hash; hash != nil {
+		e.routing.Hash = hash
+	}
+	if grown && m.Ready {
+		if err := m.write(e.options.Environment.FS, e.dir); err != nil {
+			return err
+		}
+	}
+	states, err := e.states(ctx)
+	if err != nil {
+		return err
+	}
+	return e.start(states, began)
+}
+
+// found writes the first manifest of a new store. It says that the store is being
+// created, so that a crash before it is ready leaves nothing that looks like damage.
+func (e *Engine) found() (*manifest, error) {
+	fs := e.options.Environment.FS
+	entries, err := fs.ReadDir(e.dir)
+	if err != nil {
+		return nil, fmt.Errorf("keyfold: %w", err)
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); name != lockName && !strings.HasPrefix(name, manifestName) {
+			return nil, &CorruptError{Path: e.path(manifestName), Err: fmt.Errorf(
+				"there is no manifest, but %q; a store has lost its manifest, or the directory is not empty", name)}
+		}
+	}
+	m := &manifest{Partitions: e.options.Partitions, Layout: 1, Shards: e.options.Shards}
+	setDefault(&m.Partitions, partitionsDefault)
+	m.Shards = min(m.Shards, m.Partitions)
+	m.Owners = assign(make([]uint16, m.Partitions), m.Shards)
+	m.Seed = e.options.Environment.Seed
+	var random [24]byte
+	if _, err := rand.Read(random[:]); err != nil {
+		return nil, fmt.Errorf("keyfold: %w", err)
+	}
+	copy(m.Store[:], random[:16])
+	setDefault(&m.Seed, binary.LittleEndian.Uint64(random[16:]))
+	return m, nil
+}
+
+// attach takes the tables and orders them by their ids.
+func (e *Engine) attach(tables []Definition, ids []uint16) error {
+	e.bindings = make([]attachment, len(tables))
+	for i, t := range tables {
+		a, err := t.attach(e, ids[i])
+		if err != nil {
+			return err
+		}
+		e.tables = append(e.tables, t)
+		e.bindings[ids[i]] = a
+	}
+	return nil
+}
+
+// start makes the shards run and opens the tables.
+func (e *Engine) start(states []*shard.State, began time.Time) error {
+	cpus := e.options.cpus()
+	r := &route{owner: e.manifest.Owners, versions: make([]uint16, e.manifest.Shards)}
+	for i, state := range states {
+		s, err := shard.New(e.shardConfig(e.manifest, i, cpus[i]), state)
+		if err != nil {
+			return err
+		}
+		e.shards = append(e.shards, s)
+		if e.recovery.ShardsBefore == 0 {
+			e.recovery.add(state.Report)
+		}
+	}
+	e.recovery.Duration = time.Since(began)
+	e.route.Store(r)
+	for _, s := range e.shards {
+		s.Start()
+	}
+	for _, b := range e.bindings {
+		b.ready()
+	}
+	return nil
+}
+
+// shardConfig is the configuration of a shard of the layout of m.
+func (e *Engine) shardConfig(m *manifest, index, cpu int) shard.Config {
+	o := &e.options
+	c := shard.Config{
+		Index:   index,
+		ID:      wal.ID{Store: m.Store, Layout: m.Layout, Shard: uint32(index)},
+		Dir:     e.path(layoutName(m.Layout), fmt.Sprintf("shard-%03d", index)),
+		Routing: e.routing,
+		Inbox:   o.InboxBytes,
+		Wait:    shard.WaitConfig{Spin: o.Spin, CPU: cpu},
+		Slots:   &e.slots,
+		Clock:   o.Environment.Now,
+		Log: shard.LogConfig{
+			FS: o.Environment.FS, Device: o.device(), Sync: shard.SyncMode(o.Sync), Interval: o.SyncInterval,
+			SegmentBytes: o.SegmentBytes, SnapshotBytes: o.SnapshotBytes,
+			FrameBytesMax: shard.FrameTargetBytes + o.EventBytesMax + o.KeyBytesMax + 4<<10,
+		},
+	}
+	for _, b := range e.bindings {
+		c.Tables = append(c.Tables, b)
+	}
+	return c
+}
+
+func layoutName(number uint32) string { return fmt.Sprintf("layout-%04d", number) }

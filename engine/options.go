@@ -1,0 +1,186 @@
+package engine
+
+import (
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/keyfold/keyfold/internal/affinity"
+	"github.com/keyfold/keyfold/internal/seam"
+	"github.com/keyfold/keyfold/shard"
+	"github.com/keyfold/keyfold/wal"
+)
+
+// An Ack says how far an event must have come before its caller is told.
+type Ack = shard.Ack
+
+// The levels of an acknowledgement, weakest first.
+const (
+	Applied = shard.Applied // in memory: lost with the process
+	Written = shard.Written // given to the operating system: lost with the machine
+	Durable = shard.Durable // synced: lost with the disk; the default
+)
+
+// A SyncMode says when the log is synced.
+type SyncMode uint8
+
+// The modes of syncing.
+const (
+	SyncAlways   SyncMode = iota // at every group commit
+	SyncInterval                 // once in Options.SyncInterval; a Durable call waits for it
+	SyncNever                    // when the system likes; a Durable call is refused
+)
+
+// A PinMode says whether shards are pinned to CPUs.
+type PinMode uint8
+
+// The modes of pinning.
+const (
+	PinAuto PinMode = iota // each shard to one of the allowed CPUs, unless a CPU quota applies
+	PinOff                 // never
+)
+
+// A LogDevice says who writes the files of the log. Both write the same bytes, and
+// either opens what the other wrote.
+type LogDevice uint8
+
+// The devices.
+const (
+	DeviceLibrary LogDevice = iota // github.com/tidwall/wal
+	DeviceDirect                   // Keyfold's own writer
+)
+
+// Options says how an engine runs. The zero Options is right for a service that
+// shares its machine. Nothing here changes what is promised but Sync.
+type Options struct {
+	// Shards is how many goroutines own the partitions. It may differ at every open.
+	// 0 means half of GOMAXPROCS, but at least 1.
+	Shards int
+	// Partitions is how many slices the key space has, a power of two up to 65536. It
+	// is fixed when a store is created, and must then be 0 or the same. 0 means 4096.
+	Partitions int
+	// Sync says when the log is synced. The default is at every group commit.
+	Sync SyncMode
+	// SyncInterval is the time between syncs of the SyncInterval mode. 0 means 10 ms.
+	SyncInterval time.Duration
+	// EventBytesMax is the size of the largest event, KeyBytesMax that of the largest
+	// key, as encoded. 0 means 64 KiB and 4 KiB; at most 8 MiB and 65535.
+	EventBytesMax int
+	KeyBytesMax   int
+	// InboxBytes is how much waits for a shard before senders wait for room, a power
+	// of two. 0 means 1 MiB; it is raised to hold four of the largest events.
+	InboxBytes int
+	// SnapshotBytes is how much log starts a snapshot. Recovery replays about so much
+	// at most, or as much as the last snapshot was large. 0 means 256 MiB.
+	SnapshotBytes int64
+	// Pin says whether shards are pinned to CPUs.
+	Pin PinMode
+	// Spin is how long an idle shard looks for work before it sleeps. 0 means 20 us,
+	// less than 0 not at all. A shard that spins for long takes a CPU from the host.
+	Spin time.Duration
+	// Device says who writes the files of the log.
+	Device LogDevice
+	// SegmentBytes is the size of a file of the log. 0 means 4 MiB.
+	SegmentBytes int
+	// Progress is called during Open with the bytes of log read, of all there are, by
+	// several goroutines at once. It may be nil.
+	Progress func(shard int, done, total int64)
+	// Environment replaces the disk and the clock. It is for package enginetest; nil
+	// means the operating system's.
+	Environment *seam.Environment
+}
+
+// Limits and defaults of Options.
+const (
+	partitionsDefault = 4096
+	partitionsMax     = 1 << 16
+	shardsMax         = 1 << 10
+	eventBytesMax     = 8 << 20
+	inboxBytesMax     = 1 << 30
+	spinDefault       = 20 * time.Microsecond
+)
+
+// complete returns o with all defaults filled in, or says what is wrong with it.
+func (o Options) complete() (Options, error) {
+	setDefault(&o.Shards, max(1, runtime.GOMAXPROCS(0)/2))
+	setDefault(&o.SyncInterval, 10*time.Millisecond)
+	setDefault(&o.EventBytesMax, 64<<10)
+	setDefault(&o.KeyBytesMax, 4<<10)
+	setDefault(&o.InboxBytes, 1<<20)
+	setDefault(&o.SnapshotBytes, 256<<20)
+	setDefault(&o.Spin, spinDefault)
+	setDefault(&o.SegmentBytes, 4<<20)
+	if o.Environment == nil {
+		o.Environment = seam.System()
+	}
+	o.Spin = max(o.Spin, 0)
+	for o.InboxBytes < 4*(o.EventBytesMax+o.KeyBytesMax+64) {
+		o.InboxBytes *= 2
+	}
+	return o, o.check()
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (o *Options) check() error {
+	partitions := o.Partitions
+	setDefault(&partitions, partitionsDefault)
+	for _, c := range []struct {
+		ok   bool
+		rule string
+	}{
+		{o.Shards > 0 && o.Shards <= shardsMax, fmt.Sprintf("Shards must be 1 to %d, not %d", shardsMax, o.Shards)},
+		{powerOfTwo(partitions) && partitions <= partitionsMax, fmt.Sprintf("Partitions must be a power of two up to %d, not %d", partitionsMax, o.Partitions)},
+		{o.Sync <= SyncNever, fmt.Sprintf("Sync must be one of the SyncModes, not %d", o.Sync)},
+		{o.SyncInterval > 0, fmt.Sprintf("SyncInterval must be more than 0, not %v", o.SyncInterval)},
+		{o.EventBytesMax > 0 && o.EventBytesMax <= eventBytesMax, fmt.Sprintf("EventBytesMax must be 1 to %d, not %d", eventBytesMax, o.EventBytesMax)},
+		{o.KeyBytesMax > 0 && o.KeyBytesMax <= shard.KeyBytesMax, fmt.Sprintf("KeyBytesMax must be 1 to %d, not %d", shard.KeyBytesMax, o.KeyBytesMax)},
+		{powerOfTwo(o.InboxBytes) && o.InboxBytes <= inboxBytesMax, fmt.Sprintf("InboxBytes must be a power of two up to %d, not %d", inboxBytesMax, o.InboxBytes)},
+		{o.SnapshotBytes > 0, fmt.Sprintf("SnapshotBytes must be more than 0, not %d", o.SnapshotBytes)},
+		{o.SegmentBytes >= 4<<10 && o.SegmentBytes <= 1<<30, fmt.Sprintf("SegmentBytes must be 4 KiB to 1 GiB, not %d", o.SegmentBytes)},
+		{o.Pin <= PinOff && o.Device <= DeviceDirect, "Pin and Device must be one of their modes"},
+	} {
+		if !c.ok {
+			return fmt.Errorf("keyfold: Options.%s", c.rule)
+		}
+	}
+	return nil
+}
+
+func powerOfTwo(n int) bool { return n > 0 && n&(n-1) == 0 }
+
+// device is the log's name for Options.Device. A file system that is not the
+// operating system's is out of the library's reach.
+func (o *Options) device() wal.DeviceKind {
+	if o.Device == DeviceDirect || !o.Environment.OperatingSystem {
+		return wal.Direct
+	}
+	return wal.Library
+}
+
+// cpus says for each shard which CPU to pin it to, or -1.
+func (o *Options) cpus() []int {
+	cpus := make([]int, o.Shards)
+	for i := range cpus {
+		cpus[i] = -1
+	}
+	if o.Pin == PinOff || !o.Environment.OperatingSystem {
+		return cpus
+	}
+	if _, limited := affinity.Quota(); limited {
+		return cpus
+	}
+	allowed, err := affinity.Allowed()
+	if err != nil || len(allowed) < o.Shards {
+		return cpus
+	}
+	for i := range cpus {
+		cpus[i] = allowed[len(allowed)-1-i] // the first CPU takes most interrupts
+	}
+	return cpus
+}

@@ -1,0 +1,306 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/keyfold/keyfold/internal/ring"
+	"github.com/keyfold/keyfold/shard"
+)
+
+// ProducerOptions says how a producer works. The zero value is ready to use.
+type ProducerOptions[K comparable, E any] struct {
+	// Ack is how far events must have come for Flush to count them; nil means Durable.
+	Ack *Ack
+	// Refused is called, on the goroutine that calls Send, Flush or Close, for every
+	// event that was not done, with the reason. If it is nil, Flush returns the first
+	// such error instead.
+	Refused func(k K, e E, err error)
+	// InFlightMax is how many events may be on their way before Send waits. 0 means
+	// 1 << 18.
+	InFlightMax int
+}
+
+const (
+	inFlightDefault = 1 << 18
+	// blockTargetBytes is the size at which a buffer leaves, whoever waits.
+	// BenchmarkProducer names the figures.
+	blockTargetBytes = 16 << 10
+	// refusedMax is how many refused events wait to be handed back before Send does so.
+	refusedMax = 1 << 10
+)
+
+// A Producer sends events without waiting for each. It gathers them by shard: a
+// buffer leaves when it is full, when its shard is idle, and at Flush. Events leave
+// in the order of Send for equal keys.
+//
+// A Producer must be used by one goroutine at a time. It must be closed.
+type Producer[K comparable, S, E, R any] struct {
+	binding *binding[K, S, E, R]
+	options ProducerOptions[K, E]
+	slot    *shard.Slot
+	route   *route
+	buffers []buffer // by shard; all routed by route
+	scratch []byte
+	ack     Ack
+	sent    uint64 // events in inboxes, since the producer was made
+	refused refusals
+	failure error // the first since the last Flush, if nobody else was told
+	closed  bool
+}
+
+// A buffer is a block for one shard that has not left.
+type buffer struct {
+	block []byte
+	count int
+}
+
+// Producer returns a producer for the table.
+func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K, S, E, R], error) {
+	b, err := t.bound()
+	if err != nil {
+		return nil, err
+	}
+	p := &Producer[K, S, E, R]{binding: b, options: options, ack: Durable}
+	if options.Ack != nil {
+		p.ack = *options.Ack
+	}
+	setDefault(&p.options.InFlightMax, inFlightDefault)
+	if p.ack == Durable && b.engine.options.Sync == SyncNever {
+		return nil, ErrNeverDurable
+	}
+	if p.slot, err = b.engine.spareSlot(); err != nil {
+		return nil, err
+	}
+	p.slot.Sink = &p.refused
+	p.slot.Reset()
+	p.adopt(b.engine.route.Load())
+	return p, nil
+}
+
+// Send sends an event for key k. It keeps nothing of its arguments, and returns
+// before the event is acknowledged; Flush tells about that. It waits while the inbox
+// of the shard is full or too many events are in flight, at most until ctx ends.
+// After an error the event was not sent.
+func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
+	if p.closed {
+		return ErrClosed
+	}
+	block, hash, err := appendOp(p.binding, p.scratch[:0], shard.KindEvent, &k, &e)
+	p.scratch = block
+	if err != nil {
+		return err
+	}
+	if r := p.binding.engine.route.Load(); r != p.route {
+		p.adopt(r)
+	}
+	index := p.binding.engine.shardOf(p.route, hash)
+	if len(p.buffers[index].block)+len(block) > blockTargetBytes {
+		if err := p.push(ctx, index); err != nil {
+			return err
+		}
+		index = p.binding.engine.shardOf(p.route, hash)
+	}
+	p.add(index, block)
+	if p.binding.engine.shards[index].Idle() {
+		p.tryPush(index)
+	}
+	return nil
+}
+
+func (p *Producer[K, S, E, R]) add(index int, op []byte) {
+	b := &p.buffers[index]
+	if b.count == 0 {
+		b.block = append(b.block[:0], make([]byte, shard.BlockHeaderBytes)...)
+	}
+	b.block = append(b.block, op...)
+	b.count++
+}
+
+// adopt takes a new route. What has not left is split again, in its order.
+func (p *Producer[K, S, E, R]) adopt(r *route) {
+	old := p.buffers
+	p.route = r
+	p.buffers = make([]buffer, len(p.binding.engine.shards))
+	for _, b := range old {
+		if b.count == 0 {
+			continue
+		}
+		shard.EachOp(b.block, func(hash uint64, op []byte) {
+			p.add(p.binding.engine.shardOf(r, hash), op)
+		})
+	}
+}
+
+// tryPush sends a buffer if the inbox has room.
+func (p *Producer[K, S, E, R]) tryPush(index int) ring.Outcome {
+	b := &p.buffers[index]
+	shard.PutBlockHeader(b.block, p.slot.Stream(), b.count, p.ack)
+	outcome := p.binding.engine.claim(index, p.route.versions[index], b.block)
+	if outcome == ring.Claimed {
+		p.sent += uint64(b.count)
+		b.count, b.block = 0, b.block[:0]
+	}
+	return outcome
+}
+
+// push sends a buffer, waiting for room. A shard that takes nothing any more gets its
+// events refused.
+func (p *Producer[K, S, E, R]) push(ctx context.Context, index int) error {
+	if err := p.throttle(ctx); err != nil {
+		return err
+	}
+	for p.buffers[index].count > 0 {
+		outcome := p.tryPush(index)
+		switch outcome {
+		case ring.Claimed:
+			return nil
+		case ring.Stale:
+			p.adopt(p.binding.engine.route.Load())
+			continue
+		}
+		err := p.binding.engine.unclaimed(ctx, index, outcome, len(p.buffers[index].block), true)
+		switch {
+		case err == nil:
+		case outcome == ring.Closed:
+			p.refuse(index, err)
+			return nil
+		default:
+			return err
+		}
+	}
+	return nil
+}
+
+// throttle waits while too many events are in flight, and hands back what was
+// refused before it becomes much.
+func (p *Producer[K, S, E, R]) throttle(ctx context.Context) error {
+	if p.binding.engine.inside() {
+		return ErrInside
+	}
+	if p.refused.count() >= refusedMax {
+		p.handBack()
+	}
+	limit := uint64(p.options.InFlightMax)
+	if done, _ := p.slot.Completed(); p.sent-done < limit {
+		return nil
+	}
+	return p.slot.WaitCompleted(ctx, p.sent-limit/2)
+}
+
+// refuse hands back the events of a buffer that no shard takes.
+func (p *Producer[K, S, E, R]) refuse(index int, err error) {
+	b := &p.buffers[index]
+	shard.EachOp(b.block, func(_ uint64, op []byte) {
+		key, event := shard.OpParts(op)
+		p.refused.Refused(0, p.binding.id, key, event, err)
+	})
+	b.count, b.block = 0, b.block[:0]
+	p.handBack()
+}
+
+// handBack calls the user's Refused, or keeps the first error for Flush.
+func (p *Producer[K, S, E, R]) handBack() {
+	for _, r := range p.refused.take() {
+		if p.options.Refused == nil {
+			p.fail(r.err)
+			continue
+		}
+		var k K
+		var e E
+		err := errors.Join(p.binding.key.decode(r.key, &k), p.binding.event.decode(r.event, &e))
+		if err != nil {
+			p.fail(fmt.Errorf("%w; and the event could not be handed back: %w", r.err, err))
+			continue
+		}
+		p.options.Refused(k, e, r.err)
+	}
+}
+
+func (p *Producer[K, S, E, R]) fail(err error) {
+	if p.failure == nil {
+		p.failure = err
+	}
+}
+
+// Flush sends what is buffered and waits until all that was sent is acknowledged. It
+// returns nil only if every event since the last Flush was acknowledged or handed to
+// Refused. If ctx ends, the rest stays in flight and the next Flush waits for it; the
+// error then matches ErrUnknownOutcome. After a FailedError it is not known which of
+// the events of that shard are there.
+func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error {
+	if p.closed {
+		return ErrClosed
+	}
+	for index := range p.buffers {
+		if err := p.push(ctx, index); err != nil {
+			return unknown(err)
+		}
+	}
+	if err := p.slot.WaitCompleted(ctx, p.sent); err != nil {
+		return unknown(err)
+	}
+	p.handBack()
+	_, err := p.slot.Completed()
+	p.slot.ClearFailure()
+	if err == nil {
+		err = p.failure
+	}
+	p.failure = nil
+	return err
+}
+
+// Close flushes, and gives back what the producer holds of the engine. Further calls
+// return ErrClosed. If ctx ends before everything is acknowledged, Close returns as
+// Flush does, and what is in flight goes its way.
+func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
+	err := p.Flush(ctx)
+	if p.closed {
+		return nil
+	}
+	p.closed = true
+	if done, _ := p.slot.Completed(); done == p.sent {
+		p.binding.engine.spare.Put(p.slot)
+	}
+	return err
+}
+
+// refusals are events on their way back to their producer.
+type refusals struct {
+	mu   sync.Mutex
+	list []refusal
+}
+
+// A refusal is one event with the reason. Its slices are its own.
+type refusal struct {
+	key, event []byte
+	err        error
+}
+
+// Refused is called by the shard. The producer's limit of events in flight bounds
+// the list.
+func (r *refusals) Refused(_ int, _ uint16, key, event []byte, err error) {
+	both := append(append(make([]byte, 0, len(key)+len(event)), key...), event...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(r.list, refusal{key: both[:len(key)], event: both[len(key):], err: err})
+}
+
+// Released is never called: a producer's slot is not waited for block by block.
+func (r *refusals) Released() {}
+
+func (r *refusals) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.list)
+}
+
+func (r *refusals) take() []refusal {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list := r.list
+	r.list = nil
+	return list
+}

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/keyfold/keyfold/shard"
+)
+
+// A ReadOption changes what a read may show.
+type ReadOption uint8
+
+// OnlyDurable makes a read wait until everything it shows is durable, so that no
+// crash can take it back.
+const OnlyDurable ReadOption = 1
+
+// A lookup is a Get or View under way. It is reused.
+type lookup[K comparable, S any] struct {
+	free  *shard.FreeList
+	slot  *shard.Slot
+	key   K
+	block []byte
+	found bool
+	state S
+	view  func(*S)
+	err   error
+}
+
+// Refused takes the error of the read.
+func (r *lookup[K, S]) Refused(_ int, _ uint16, _, _ []byte, err error) { r.err = err }
+
+// Released gives a lookup back whose caller did not wait for its end.
+func (r *lookup[K, S]) Released() { r.release() }
+
+func (r *lookup[K, S]) release() {
+	var key K
+	var state S
+	r.key, r.state, r.found, r.view, r.err = key, state, false, nil, nil
+	r.free.Put(r.slot)
+}
+
+// take runs on the shard: it copies the state, or shows it to the view. state is nil
+// for a key that has none.
+func (r *lookup[K, S]) take(codec *codec[S], clone func(*S) S, state *S) (err error) {
+	r.found = state != nil
+	switch {
+	case !r.found:
+	case r.view != nil:
+		r.view(state)
+	default:
+		r.state, err = copyState(codec, clone, state)
+	}
+	return err
+}
+
+// copyState makes a copy that shares no memory with the state.
+func copyState[S any](codec *codec[S], clone func(*S) S, state *S) (copied S, err error) {
+	switch {
+	case codec.pointerFree:
+		return *state, nil
+	case clone != nil:
+		return clone(state), nil
+	}
+	encoded, err := codec.append(nil, state)
+	if err == nil {
+		err = codec.decode(encoded, &copied)
+	}
+	return copied, err
+}
+
+// Get returns a copy of the state of key k, and whether it has one. It shows
+// applied state, which a crash may still take back by one group commit, unless
+// OnlyDurable is given. It waits behind what was sent to the shard before. Errors:
+// those of ctx, ErrClosed, ErrTooLarge, ErrShardFailed, ErrInside, ErrOverloaded.
+func (t *Table[K, S, E, R]) Get(ctx context.Context, k K, options ...ReadOption) (state S, ok bool, err error) {
+	err = t.read(ctx, k, nil, options, func(r *lookup[K, S]) { state, ok = r.state, r.found })
+	return state, ok, err
+}
+
+// View calls f with the state of key k where it lies, without a copy, and returns
+// whether the key has one; if it has none, f is not called. f runs on the shard
+// goroutine: it must be short, must not change or keep the state, and must not call
+// the engine. If ctx ends before View returns, f may still be called later. Errors:
+// those of Get, and ErrPanicked.
+func (t *Table[K, S, E, R]) View(ctx context.Context, k K, f func(s *S), options ...ReadOption) (ok bool, err error) {
+	err = t.read(ctx, k, f, options, func(r *lookup[K, S]) { ok = r.found })
+	return ok, err
+}
+
+func (t *Table[K, S, E, R]) read(ctx context.Context, k K, view func(*S), options []ReadOption, done func(*lookup[K, S])) error {
+	b, err := t.bound()
+	if err != nil {
+		return err
+	}
+	ack := readAck(options)
+	if err := b.engine.admit(ctx, ack); err != nil {
+		return err
+	}
+	r, err := b.lookup()
+	if err != nil {
+		return err
+	}
+	r.key, r.view = k, view
+	if err := b.sendLookup(ctx, r, ack); err != nil {
+		r.release()
+		return err
+	}
+	err, completed := r.slot.Wait(ctx)
+	if !completed {
+		return ctx.Err()
+	}
+	if err == nil {
+		err = r.err
+	}
+	if err == nil {
+		done(r)
+	}
+	r.release()
+	return err
+}
+
+func readAck(options []ReadOption) Ack {
+	for _, o := range options {
+		if o == OnlyDurable {
+			return Durable
+		}
+	}
+	return Applied
+}
+
+func (b *binding[K, S, E, R]) lookup() (*lookup[K, S], error) {
+	slot, err := b.engine.slot(&b.lookups, func(s *shard.Slot) shard.Sink {
+		return &lookup[K, S]{free: &b.lookups, slot: s}
+	})
+	if err != nil {
+		return nil, err
+	}
+	return slot.Sink.(*lookup[K, S]), nil
+}
+
+func (b *binding[K, S, E, R]) sendLookup(ctx context.Context, r *lookup[K, S], ack Ack) (err error) {
+	var hash uint64
+	block := append(r.block[:0], make([]byte, shard.BlockHeaderBytes)...)
+	if r.block, hash, err = appendOp(b, block, shard.KindRead, &r.key, nil); err != nil {
+		return err
+	}
+	shard.PutBlockHeader(r.block, r.slot.Arm(), 1, ack)
+	if err = b.engine.send(ctx, hash, r.block, true); err != nil {
+		r.slot.Disarm()
+	}
+	return err
+}

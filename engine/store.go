@@ -1,0 +1,197 @@
+package engine
+
+import (
+	"fmt"
+	"unsafe"
+
+	"github.com/keyfold/keyfold/internal/slab"
+	"github.com/keyfold/keyfold/shard"
+)
+
+// A program is a table bound to one shard: scratch memory for one operation at a
+// time, which belongs to the shard goroutine.
+type program[K comparable, S, E, R any] struct {
+	binding *binding[K, S, E, R]
+	context Context[K]
+	event   E
+	scratch S // a state that is not in the table yet
+	before  S // what undo puts back
+	encoded []byte
+	undo    *S // the state that Apply is changing; nil: nothing to put back
+}
+
+// NewStore makes the empty state of one partition.
+func (p *program[K, S, E, R]) NewStore() shard.Store {
+	return &store[K, S, E, R]{program: p, slab: slab.New(p.binding.cellBytes())}
+}
+
+// A store is the state of one partition. The slab holds states without pointers as
+// they are. Of states with pointers it holds the place in heap.
+type store[K comparable, S, E, R any] struct {
+	program *program[K, S, E, R]
+	slab    *slab.Table
+	heap    heap[S]
+}
+
+// cell is what the slab holds of a state with pointers.
+type cell uint64
+
+// Touch and TouchEntry load memory ahead of Apply.
+func (st *store[K, S, E, R]) Touch(hash uint64)      { st.slab.Touch(hash) }
+func (st *store[K, S, E, R]) TouchEntry(hash uint64) { st.slab.TouchEntry(hash) }
+
+// Len is the number of keys.
+func (st *store[K, S, E, R]) Len() int { return st.slab.Len() }
+
+// Bytes is the memory held.
+func (st *store[K, S, E, R]) Bytes() int { return st.slab.Bytes() + st.heap.bytes() }
+
+// Rebind moves the store to another shard.
+func (st *store[K, S, E, R]) Rebind(to shard.Program) {
+	st.program = to.(*program[K, S, E, R])
+}
+
+// at returns the state behind a cell of the slab.
+func (st *store[K, S, E, R]) at(p unsafe.Pointer) *S {
+	if st.program.binding.state.pointerFree {
+		return (*S)(p)
+	}
+	return st.heap.at(*(*cell)(p))
+}
+
+// insert adds a key with a state.
+func (st *store[K, S, E, R]) insert(hash uint64, key []byte, s *S) {
+	p := st.slab.Insert(hash, key)
+	if st.program.binding.state.pointerFree {
+		*(*S)(p) = *s
+		return
+	}
+	*(*cell)(p) = st.heap.put(s)
+}
+
+func (st *store[K, S, E, R]) remove(hash uint64, key []byte) {
+	if !st.program.binding.state.pointerFree {
+		if p, ok := st.slab.Find(hash, key); ok {
+			st.heap.drop(*(*cell)(p))
+		}
+	}
+	st.slab.Delete(hash, key)
+}
+
+// Apply runs the table's functions on the state of the key. A new key is not in the
+// table before Apply has returned.
+func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
+	p := st.program
+	spec := &p.binding.table.spec
+	if err := p.binding.event.decodeValue(c.Event, &p.event); err != nil {
+		return fmt.Errorf("keyfold: table %q: event: %w", spec.Name, err)
+	}
+	p.context.begin(c)
+	at, found := st.slab.Find(c.Hash, c.Key)
+	state := &p.scratch
+	if found {
+		state = st.at(at)
+	} else {
+		p.fresh(spec)
+	}
+	if spec.Check != nil && !c.Replay {
+		if err := p.check(spec, state, found); err != nil {
+			return err
+		}
+	}
+	if err := p.save(spec, state, found); err != nil {
+		return err
+	}
+	p.context.deleted, p.context.draws = false, 0 // Check may have used them; a replay leaves it out
+	result := spec.Apply(&p.context, state, p.event)
+	p.undo = nil
+	st.keep(c, state, found)
+	deliver(c, p, result)
+	return nil
+}
+
+// fresh makes the state of a key that has none.
+func (p *program[K, S, E, R]) fresh(spec *Spec[K, S, E, R]) {
+	var zero S
+	p.scratch = zero
+	if spec.Init != nil {
+		spec.Init(&p.context, &p.scratch)
+	}
+}
+
+// check asks the table whether it takes the event. It sees a copy where that can be
+// had by copying, so that it cannot change the state.
+func (p *program[K, S, E, R]) check(spec *Spec[K, S, E, R], state *S, found bool) error {
+	if found && p.binding.state.pointerFree {
+		p.before = *state
+		state = &p.before
+	}
+	return spec.Check(&p.context, state, p.event)
+}
+
+// save makes ready to undo what Apply will do to a state that is in the table.
+func (p *program[K, S, E, R]) save(spec *Spec[K, S, E, R], state *S, found bool) (err error) {
+	switch {
+	case !found:
+		return nil
+	case p.binding.state.pointerFree:
+		p.before = *state
+	case spec.Clone != nil:
+		p.before = spec.Clone(state)
+	default:
+		if p.encoded, err = p.binding.state.append(p.encoded[:0], state); err == nil {
+			var copied S
+			p.before = copied
+			err = p.binding.state.decode(p.encoded, &p.before)
+		}
+		if err != nil {
+			return fmt.Errorf("keyfold: table %q: state: %w", spec.Name, err)
+		}
+	}
+	p.undo = state
+	return nil
+}
+
+// Undo puts back the state that an Apply that did not return was changing.
+func (st *store[K, S, E, R]) Undo() {
+	if p := st.program; p.undo != nil {
+		*p.undo = p.before
+		p.undo = nil
+	}
+}
+
+// keep puts the state where it belongs after Apply.
+func (st *store[K, S, E, R]) keep(c *shard.Call, state *S, found bool) {
+	switch deleted := st.program.context.deleted; {
+	case deleted && found:
+		st.remove(c.Hash, c.Key)
+	case !deleted && !found:
+		st.insert(c.Hash, c.Key, state)
+	}
+}
+
+// deliver hands the answer of Apply to whoever waits for it.
+func deliver[K comparable, S, E, R any](c *shard.Call, p *program[K, S, E, R], result R) {
+	switch sink := c.Sink.(type) {
+	case *call[K, S, E, R]:
+		sink.value = result
+	case *batchSink:
+		sink.items[c.Op].(*put[K, S, E, R]).value = result
+	}
+}
+
+// Read hands a copy of the state to whoever asked, or the state itself to a View.
+func (st *store[K, S, E, R]) Read(c *shard.Call) error {
+	at, found := st.slab.Find(c.Hash, c.Key)
+	var state *S
+	if found {
+		state = st.at(at)
+	}
+	switch sink := c.Sink.(type) {
+	case *lookup[K, S]:
+		return sink.take(&st.program.binding.state, st.program.binding.table.spec.Clone, state)
+	case *batchSink:
+		return sink.items[c.Op].(*get[K, S]).take(&st.program.binding.state, st.program.binding.table.spec.Clone, state)
+	}
+	return nil
+}

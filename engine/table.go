@@ -1,0 +1,146 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+)
+
+// A Spec declares a table: a map from keys K to states S that only events E change.
+// R is what Apply answers.
+type Spec[K comparable, S, E, R any] struct {
+	// Name tells the tables of a store apart. It is written to disk.
+	Name string
+	// Version is that of Apply and of the meaning of S and E. A store that was written
+	// by another version is refused.
+	Version uint32
+
+	// Init makes the state of a key that has none; nil means the zero state. It must
+	// be deterministic.
+	Init func(c *Context[K], s *S)
+	// Check may refuse an event with an error, which its caller gets; nil means that
+	// nothing is refused. It sees the state, and must not change it. What it refuses
+	// is not logged, so it may look at anything.
+	Check func(c *Context[K], s *S, e E) error
+	// Apply changes the state by an event and answers. It runs on the shard that owns
+	// the key, alone, and again when the log is replayed: it must be deterministic.
+	// It cannot fail; refuse in Check.
+	Apply func(c *Context[K], s *S, e E) R
+
+	// KeyCodec, StateCodec and EventCodec turn values into bytes; nil means what is
+	// built in: strings, byte slices, integers, booleans, and structs and arrays of
+	// those, as fields in their order. Floats are built in for states and events.
+	KeyCodec   Codec[K]
+	StateCodec Codec[S]
+	EventCodec Codec[E]
+
+	// Clone copies a state whose type holds pointers, so that a panic in Apply can be
+	// undone; nil means that StateCodec does it, which costs an encoding per event.
+	// It is not used for types without pointers.
+	Clone func(s *S) S
+}
+
+// A Codec turns values of T into bytes and back. Its methods are called by several
+// goroutines at once, and must not call the engine.
+type Codec[T any] interface {
+	// Name tells this codec, and this version of it, from all others. It is written
+	// to disk, and a store with another one is refused.
+	Name() string
+	// Append appends the encoding of v and returns the longer slice. Equal keys must
+	// have equal encodings, different keys different ones.
+	Append(dst []byte, v T) ([]byte, error)
+	// Decode sets v from src, which is borrowed: what is kept must be copied. v may
+	// hold an older value.
+	Decode(src []byte, v *T) error
+}
+
+// A Table is the handle to a declared table. It belongs to at most one open engine
+// at a time; before Open and after Close its calls return ErrClosed. It is safe for
+// concurrent use.
+type Table[K comparable, S, E, R any] struct {
+	spec Spec[K, S, E, R]
+	// open is what the table is while its engine is open; attach publishes it to the
+	// calls.
+	open  atomic.Pointer[binding[K, S, E, R]]
+	taken atomic.Bool // attach's swap keeps other engines out
+}
+
+// NewTable declares a table. What is wrong with spec is an error of Open.
+func NewTable[K comparable, S, E, R any](spec Spec[K, S, E, R]) *Table[K, S, E, R] {
+	return &Table[K, S, E, R]{spec: spec}
+}
+
+// Fold declares a table by its name and its fold function alone.
+func Fold[K comparable, S, E any](name string, fold func(c *Context[K], s *S, e E)) *Table[K, S, E, struct{}] {
+	spec := Spec[K, S, E, struct{}]{Name: name}
+	if fold != nil {
+		spec.Apply = func(c *Context[K], s *S, e E) struct{} {
+			fold(c, s, e)
+			return struct{}{}
+		}
+	}
+	return NewTable(spec)
+}
+
+// Name is the name of the table.
+func (t *Table[K, S, E, R]) Name() string { return t.spec.Name }
+
+// A Definition is a *Table of whatever types.
+type Definition interface {
+	// Name is the name of the table.
+	Name() string
+
+	describe() (tableEntry, error)
+	attach(e *Engine, id uint16) (attachment, error)
+	detach()
+}
+
+// nameBytesMax is the length of the longest table name.
+const nameBytesMax = 255
+
+// describe checks the declaration and says what the manifest holds of it.
+func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
+	spec := &t.spec
+	if spec.Name == "" || len(spec.Name) > nameBytesMax {
+		return tableEntry{}, fmt.Errorf("keyfold: a table needs a name of 1 to %d bytes, not %q", nameBytesMax, spec.Name)
+	}
+	if spec.Apply == nil {
+		return tableEntry{}, fmt.Errorf("keyfold: table %q has no Apply", spec.Name)
+	}
+	key, keyErr := keyCodec(spec.KeyCodec)
+	state, stateErr := valueCodec(spec.StateCodec, "StateCodec")
+	event, eventErr := valueCodec(spec.EventCodec, "EventCodec")
+	if err := errors.Join(keyErr, stateErr, eventErr); err != nil {
+		return tableEntry{}, fmt.Errorf("keyfold: table %q: %w", spec.Name, err)
+	}
+	return tableEntry{
+		Name: spec.Name, Version: spec.Version,
+		Key: key.name, State: state.name, Event: event.name,
+	}, nil
+}
+
+// bound returns the open binding, or why there is none.
+func (t *Table[K, S, E, R]) bound() (*binding[K, S, E, R], error) {
+	if b := t.open.Load(); b != nil {
+		return b, nil
+	}
+	return nil, ErrClosed
+}
+
+// attach takes the table for an engine. Its calls work from ready on.
+func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
+	if !t.taken.CompareAndSwap(false, true) {
+		return nil, fmt.Errorf("%w: %q", ErrTableInUse, t.spec.Name)
+	}
+	b := &binding[K, S, E, R]{table: t, engine: e, id: id}
+	b.key, _ = keyCodec(t.spec.KeyCodec)
+	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
+	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
+	return b, nil
+}
+
+// detach gives the table back.
+func (t *Table[K, S, E, R]) detach() {
+	t.open.Store(nil)
+	t.taken.Store(false)
+}

@@ -1,0 +1,120 @@
+// Package enginetest opens engines in memory, for the tests of programs that embed
+// one: with a clock that the test advances, and a disk that it can crash.
+package enginetest
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/seam"
+)
+
+// A Crash is a way to end an engine without closing it.
+type Crash uint8
+
+// The ways.
+const (
+	// ProcessKilled keeps everything that was given to the operating system.
+	ProcessKilled Crash = iota
+	// PowerLost keeps only what was synced.
+	PowerLost
+	// PowerLostTorn keeps what was synced, and some of the rest, cut anywhere.
+	PowerLostTorn
+)
+
+// Epoch is what the clock of a new store says.
+var Epoch = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A Store is an engine over a disk in memory. Its methods belong to the goroutine of
+// the test; the tables may be used by any.
+type Store struct {
+	tb      testing.TB
+	options engine.Options
+	tables  []engine.Definition
+	disk    *crashfs.FS
+	engine  *engine.Engine
+	now     atomic.Int64 // nanoseconds of Unix time; Advance's add publishes to the engine
+	crashes uint64
+}
+
+// Open opens a new store with the given tables. It is closed when the test ends. The
+// test fails if any of that does.
+func Open(tb testing.TB, tables ...engine.Definition) *Store {
+	tb.Helper()
+	return OpenOptions(tb, engine.Options{Shards: 2, Partitions: 64}, tables...)
+}
+
+// OpenOptions is Open with options of the test's own. Their Environment is replaced.
+func OpenOptions(tb testing.TB, options engine.Options, tables ...engine.Definition) *Store {
+	tb.Helper()
+	s := &Store{tb: tb, options: options, tables: tables, disk: crashfs.New()}
+	s.now.Store(Epoch.UnixNano())
+	s.open()
+	tb.Cleanup(func() {
+		if err := s.engine.Close(); err != nil {
+			tb.Errorf("enginetest: close: %v", err)
+		}
+	})
+	return s
+}
+
+func (s *Store) open() {
+	s.tb.Helper()
+	options := s.options
+	options.Environment = &seam.Environment{FS: s.disk, Now: s.now.Load, Seed: 1}
+	e, err := engine.Open(context.Background(), "/store", options, s.tables...)
+	if err != nil {
+		s.tb.Fatalf("enginetest: open: %v", err)
+	}
+	s.engine = e
+}
+
+// Engine is the engine that is open now. CrashAndReopen and Reopen replace it.
+func (s *Store) Engine() *engine.Engine { return s.engine }
+
+// Now is what the clock says.
+func (s *Store) Now() time.Time { return time.Unix(0, s.now.Load()).UTC() }
+
+// Advance moves the clock on by d, which must not be negative.
+func (s *Store) Advance(d time.Duration) {
+	if d < 0 {
+		s.tb.Fatalf("enginetest: the clock cannot be moved back by %v", -d)
+	}
+	s.now.Add(int64(d))
+}
+
+// survivals says for each Crash what the disk keeps.
+var survivals = map[Crash]crashfs.Survival{
+	ProcessKilled: crashfs.Kept,
+	PowerLost:     crashfs.Lost,
+	PowerLostTorn: crashfs.Torn,
+}
+
+// CrashAndReopen ends the engine as crash says, at whatever point it is, and opens
+// what the disk then holds. Calls under way get an error. The test fails if the
+// store cannot be opened.
+func (s *Store) CrashAndReopen(crash Crash) {
+	s.tb.Helper()
+	s.crashes++
+	disk := s.disk.Crash(crashfs.Model{Data: survivals[crash], Seed: s.crashes})
+	_ = s.engine.Close() // on a disk that is gone: it fails, and gives the tables back
+	s.disk = disk
+	s.open()
+}
+
+// Reopen closes the engine and opens the store again, with another number of shards
+// if shards is not 0.
+func (s *Store) Reopen(shards int) {
+	s.tb.Helper()
+	if err := s.engine.Close(); err != nil {
+		s.tb.Fatalf("enginetest: close: %v", err)
+	}
+	if shards != 0 {
+		s.options.Shards = shards
+	}
+	s.open()
+}
