@@ -11,7 +11,6 @@ func NewAt(bytes int, words uint64) *Ring {
 		panic(err)
 	}
 	r.tail.Store(words & positionMask)
-	r.seen.Store(words)
 	r.head.Store(words)
 	r.consumer = cursor{next: words, released: words, limit: words + r.size}
 	return r

@@ -292,6 +292,14 @@ func TestAnOpenRingIsNeverDrained(t *testing.T) {
 	}
 }
 
+// Goal: a Claim stays small enough for the compiler to keep it in registers; see the
+// comment in Claim.
+func TestClaimHasFourWords(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) == 8 && unsafe.Sizeof(ring.Claim{}) > 32 {
+		t.Errorf("a Claim has %d bytes, want 32 at most", unsafe.Sizeof(ring.Claim{}))
+	}
+}
+
 // Method: the difference of Mallocs over a million blocks; an average would hide a
 // thousand allocations. A few are left to the runtime's own goroutines.
 func TestBlocksPassWithoutAllocating(t *testing.T) {

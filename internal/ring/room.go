@@ -9,8 +9,7 @@ import (
 )
 
 const (
-	roomPolls      = 64 // looks, about 25 ns apart, before a producer yields
-	roomYields     = 8  // looks with a yield in between before it parks
+	roomYields     = 8  // rounds of looking for room before a producer parks
 	idleWaitersMax = 64 // waiters kept for reuse
 	wakeShare      = 8  // 1/wakeShare of the ring must be free to wake a parked producer
 )
@@ -76,17 +75,15 @@ func (r *Ring) WaitRoom(ctx context.Context, n int) error {
 	}
 }
 
-// pollRoom looks for room for a short while without parking.
+// pollRoom looks for room for a short while without parking. It yields between
+// rounds of looks, because the consumer may be waiting for this very P.
 func (r *Ring) pollRoom(state, need uint64) bool {
-	for i := 0; i < roomPolls && spinAllowed; i++ {
-		if r.mayClaim(state, need) {
-			return true
-		}
-		relax(relaxRounds)
-	}
 	for range roomYields {
-		if r.mayClaim(state, need) {
-			return true
+		for range roomPolls {
+			if r.mayClaim(state, need) {
+				return true
+			}
+			relax(relaxRounds)
 		}
 		runtime.Gosched()
 	}
