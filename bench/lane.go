@@ -26,6 +26,8 @@ type lane struct {
 	acked         uint64
 	window        []int64 // since when the events that are not acknowledged wait
 	clock         int64   // the time when it was last read
+	last          uint64  // the ordinal after that of the last event
+	marks         struct{ sent, acked uint64 }
 }
 
 // stampEvents is how many events of a closed loop share one reading of the clock.
@@ -66,9 +68,6 @@ func (ln *lane) take(ctx context.Context) *workload.Batch {
 // run sends until the feeder closes the lane.
 func (ln *lane) run(ctx context.Context) error {
 	defer ln.meter.close()
-	if err := ln.mark(); err != nil {
-		return err
-	}
 	send := ln.batch
 	if ln.load.Door == Single {
 		send = ln.singles
@@ -76,6 +75,12 @@ func (ln *lane) run(ctx context.Context) error {
 	for {
 		b, err := ln.next(ctx)
 		if err != nil || b == nil {
+			return err
+		}
+		if n := b.Len(); n > 0 {
+			ln.marks.sent = b.At(n-1).Ordinal + 1
+		}
+		if err := ln.mark(); err != nil {
 			return err
 		}
 		if err := send(ctx, b); err != nil {
@@ -123,6 +128,7 @@ func (ln *lane) batch(ctx context.Context, b *workload.Batch) error {
 			return fmt.Errorf("bench: send: %w", err)
 		}
 		ln.sent++
+		ln.last = e.Ordinal + 1
 		if ln.sent-ln.acked >= uint64(ln.load.Window) {
 			if err := ln.flush(ctx); err != nil {
 				return err
@@ -199,7 +205,7 @@ func (ln *lane) flush(ctx context.Context) error {
 		return fmt.Errorf("bench: flush: %w", err)
 	}
 	ln.clock = ln.meter.now()
-	ln.acked = ln.sent
+	ln.acked, ln.marks.acked = ln.sent, ln.last
 	ln.meter.record(ln.window, ln.clock)
 	ln.window = ln.window[:0]
 	ln.meter.sent.Store(ln.sent)
@@ -207,12 +213,12 @@ func (ln *lane) flush(ctx context.Context) error {
 	return ln.mark()
 }
 
-// mark tells how far the lane is, and how far it may go until the next mark.
+// mark tells how far the lane is, and how far it may go before the next mark.
 func (ln *lane) mark() error {
 	if ln.load.Mark == nil {
 		return nil
 	}
-	return ln.load.Mark(ln.number, ln.acked+uint64(ln.load.Window), ln.acked)
+	return ln.load.Mark(ln.number, ln.marks.sent, ln.marks.acked)
 }
 
 // singles sends the events of b one by one.
@@ -229,7 +235,7 @@ func (ln *lane) singles(ctx context.Context, b *workload.Batch) error {
 			return fmt.Errorf("bench: do: %w", err)
 		}
 		ln.sent++
-		ln.acked = ln.sent
+		ln.acked, ln.marks.acked = ln.sent, e.Ordinal+1
 		ln.window = append(ln.window[:0], since)
 		ln.meter.record(ln.window, ln.meter.now())
 		ln.window = ln.window[:0]

@@ -36,8 +36,9 @@ type Load struct {
 	Rate float64
 	// Duration ends the load, if the stream does not end before; 0 is no limit.
 	Duration time.Duration
-	// Mark, if not nil, is told by each producer, before it sends on, up to how many
-	// of its events it may send, and how many are acknowledged. An error ends the load.
+	// Mark, if not nil, is told by each producer which of its events it may have sent,
+	// before it sends them, and which are acknowledged: those with ordinals below sent
+	// and acked. An error ends the load.
 	Mark func(producer int, sent, acked uint64) error
 	// Progress, if not nil, is called once a second.
 	Progress func(Progress)

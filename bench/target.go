@@ -48,10 +48,18 @@ type Recovery struct {
 	Seconds float64 `json:"seconds"`
 	// Events is the count of logged events that were applied again.
 	Events uint64 `json:"events"`
-	// Keys is the count of keys afterwards.
-	Keys uint64 `json:"keys"`
-	// Bytes is how much of the log was read.
-	Bytes uint64 `json:"bytes"`
-	// TornBytes is how much of it was dropped as torn.
+	// Keys is the count of keys afterwards, SnapshotKeys of those from snapshots.
+	Keys         uint64 `json:"keys"`
+	SnapshotKeys uint64 `json:"snapshot_keys"`
+	// LogBytes is how much of the logs was read, SnapshotBytes of the snapshots.
+	LogBytes      uint64 `json:"log_bytes"`
+	SnapshotBytes uint64 `json:"snapshot_bytes"`
+	// TornBytes is how much of the logs was dropped as torn.
 	TornBytes uint64 `json:"torn_bytes"`
+	// Clean says that the store had been closed: nothing had to be replayed.
+	Clean bool `json:"clean"`
+	// ShardsBefore is the former count of shards, if it has changed; else 0.
+	ShardsBefore int `json:"shards_before,omitempty"`
+	// Warnings say what was damaged and could be done without.
+	Warnings []string `json:"warnings,omitempty"`
 }

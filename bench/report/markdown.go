@@ -77,7 +77,7 @@ func recoveries(b *strings.Builder, results []*Result) {
 		}
 		c := r.Recovery
 		line(b, fmt.Sprint(i+1), r.Input, r.Durability(), fmt.Sprint(r.Shards), fmt.Sprintf("%.3f", c.Seconds), Count(c.Keys), Count(c.Events),
-			Bytes(c.Bytes), Bytes(c.TornBytes), r.verified(), fmt.Sprint(r.Seed), r.Machine.Short())
+			Bytes(c.LogBytes), Bytes(c.TornBytes), r.verified(), fmt.Sprint(r.Seed), r.Machine.Short())
 	}
 }
 

@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -20,7 +21,7 @@ func result() *Result {
 		Load:     Load{Seed: 42, Input: "1,000,000 keys, zipf:0.99", EventBytes: 16, Producers: 2, Window: 1024},
 		Store:    Store{Ack: "durable", Sync: "commit", Shards: 2},
 		Verify:   VerifyOf(workload.Finding{Keys: 3399, Events: 3_000_000}),
-		Recovery: &bench.Recovery{Seconds: 0.5, Events: 1_000_000, Keys: 3399, Bytes: 5 << 20, TornBytes: 12},
+		Recovery: &bench.Recovery{Seconds: 0.5, Events: 1_000_000, Keys: 3399, LogBytes: 5 << 20, TornBytes: 12},
 		Profile:  &profile.Summary{Seconds: 2, Shards: []profile.Share{{Name: "shard-00", Seconds: 1.2, Part: 0.6}}, File: "p/cpu.pb.gz"},
 		Machine:  machine.Machine{CPU: "EPYC", CPUs: []int{0, 1}, FileSystem: "ext4", Sync: machine.Probe{P50: 196_000, P99: 309_000}},
 	}
@@ -64,7 +65,7 @@ func TestResultIsReadBackAsItWasWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, err := ReadFile(name)
-	if err != nil || got.Events != want.Events || got.Latency != want.Latency || *got.Recovery != *want.Recovery || got.Ack != "durable" {
+	if err != nil || got.Events != want.Events || got.Latency != want.Latency || fmt.Sprint(*got.Recovery) != fmt.Sprint(*want.Recovery) || got.Ack != "durable" {
 		t.Errorf("%+v, %v", got, err)
 	}
 }

@@ -91,13 +91,26 @@ func latencyWords(l bench.Latency, what string) string {
 
 // RecoveryWords describes a recovery in one line.
 func RecoveryWords(r bench.Recovery) string {
-	s := fmt.Sprintf("opened in %.3f s: %s; %s from %s of log", r.Seconds,
-		plural(r.Keys, "key"), plural(r.Events, "event"), Bytes(r.Bytes))
-	if r.Seconds > 0 && r.Events > 0 {
-		s += fmt.Sprintf(" (%s events/s)", Count(int64(float64(r.Events)/r.Seconds)))
+	s := fmt.Sprintf("opened in %.3f s: %s; ", r.Seconds, plural(r.Keys, "key"))
+	switch {
+	case r.Clean:
+		s += "it had been closed, nothing had to be replayed"
+	case r.Seconds > 0 && r.Events > 0:
+		s += fmt.Sprintf("%s replayed from %s of log (%s events/s)", plural(r.Events, "event"), Bytes(r.LogBytes), Count(int64(float64(r.Events)/r.Seconds)))
+	default:
+		s += "nothing had to be replayed"
+	}
+	if r.SnapshotKeys > 0 {
+		s += fmt.Sprintf("; %s from %s of snapshots", plural(r.SnapshotKeys, "key"), Bytes(r.SnapshotBytes))
+	}
+	if r.ShardsBefore > 0 {
+		s += fmt.Sprintf("; there were %s before", plural(r.ShardsBefore, "shard"))
 	}
 	if r.TornBytes > 0 {
 		s += fmt.Sprintf("; %s of a torn end dropped", Bytes(r.TornBytes))
+	}
+	for _, w := range r.Warnings {
+		s += "; warning: " + w
 	}
 	return s
 }

@@ -1,0 +1,205 @@
+// Package store puts the engine under the loads of package bench: one table that
+// folds events into workload.Stats, and the options of a run.
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/workload"
+	"github.com/keyfold/keyfold/engine"
+)
+
+// Options says how to open the store under load.
+type Options struct {
+	// Dir is its directory.
+	Dir string `json:"dir"`
+	// Shards is their count; 0 is what the engine chooses.
+	Shards int `json:"shards"`
+	// Ack is how far an event must have come: `durable`, `written` or `applied`.
+	Ack string `json:"ack"`
+	// Sync is when the log is synced: `commit`, `never`, or the time between syncs.
+	Sync string `json:"sync"`
+	// EventBytes is the size of an event without its key: EventBytesMin at least.
+	EventBytes int `json:"event_bytes"`
+	// Device is who writes the log: `library` or `direct`.
+	Device string `json:"device"`
+	// SnapshotBytes is how much log starts a snapshot; 0 is what the engine chooses.
+	SnapshotBytes int64 `json:"snapshot_bytes,omitempty"`
+}
+
+// EventBytesMin and EventBytesMax bound the size of an event: an ordinal and a value
+// are in each.
+const (
+	EventBytesMin = 16
+	EventBytesMax = 1 << 20
+)
+
+// options are those of the engine.
+func (o *Options) options() (engine.Options, error) {
+	opts := engine.Options{Shards: o.Shards, SnapshotBytes: o.SnapshotBytes}
+	if o.EventBytes < EventBytesMin || o.EventBytes > EventBytesMax {
+		return opts, fmt.Errorf("store: events have %d to %d bytes, not %d", EventBytesMin, EventBytesMax, o.EventBytes)
+	}
+	opts.EventBytesMax = max(o.EventBytes, 1<<10)
+	switch o.Device {
+	case "", "library":
+	case "direct":
+		opts.Device = engine.DeviceDirect
+	default:
+		return opts, fmt.Errorf("store: unknown device %q: library or direct", o.Device)
+	}
+	return opts, o.sync(&opts)
+}
+
+func (o *Options) sync(opts *engine.Options) error {
+	switch o.Sync {
+	case "", "commit":
+		return nil
+	case "never":
+		opts.Sync = engine.SyncNever
+		return nil
+	}
+	every, err := time.ParseDuration(o.Sync)
+	if err != nil || every <= 0 {
+		return fmt.Errorf("store: unknown sync %q: commit, never, or a time such as 10ms", o.Sync)
+	}
+	opts.Sync, opts.SyncInterval = engine.SyncInterval, every
+	return nil
+}
+
+func (o *Options) ack() (engine.Ack, error) {
+	switch o.Ack {
+	case "", "durable":
+		return engine.Durable, nil
+	case "written":
+		return engine.Written, nil
+	case "applied":
+		return engine.Applied, nil
+	}
+	return 0, fmt.Errorf("store: unknown ack %q: durable, written or applied", o.Ack)
+}
+
+// event is what the table under load folds: a value and its place in the stream.
+type event struct {
+	Ordinal uint64
+	Value   float64
+}
+
+// padded is an event of more than EventBytesMin bytes.
+type padded struct {
+	event
+	Bytes int64
+}
+
+// Open opens a store, or makes one, with one table that folds events into
+// workload.Stats by key.
+func Open(ctx context.Context, o Options) (bench.Target, error) {
+	if o.EventBytes == EventBytesMin {
+		return openTable(ctx, o, engine.Spec[string, workload.Stats, event, struct{}]{
+			Apply: func(_ *engine.Context[string], s *workload.Stats, e event) (none struct{}) {
+				s.Fold(e.Ordinal, e.Value)
+				return none
+			},
+		}, func(e workload.Event) event { return event{e.Ordinal, e.Value} })
+	}
+	size := int64(o.EventBytes)
+	return openTable(ctx, o, engine.Spec[string, workload.Stats, padded, struct{}]{
+		Apply: func(_ *engine.Context[string], s *workload.Stats, e padded) (none struct{}) {
+			s.Fold(e.Ordinal, e.Value)
+			return none
+		},
+		EventCodec: padding{},
+	}, func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} })
+}
+
+func openTable[E any](ctx context.Context, o Options, spec engine.Spec[string, workload.Stats, E, struct{}], of func(workload.Event) E) (bench.Target, error) {
+	opts, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	ack, err := o.ack()
+	if err != nil {
+		return nil, err
+	}
+	spec.Name, spec.Version = "load", 1
+	t := engine.NewTable(spec)
+	e, err := engine.Open(ctx, o.Dir, opts, t)
+	if err != nil {
+		return nil, err
+	}
+	return &folded[E]{engine: e, table: t, ack: ack, of: of}, nil
+}
+
+// folded is the engine as a bench.Target.
+type folded[E any] struct {
+	engine *engine.Engine
+	table  *engine.Table[string, workload.Stats, E, struct{}]
+	ack    engine.Ack
+	of     func(workload.Event) E
+}
+
+func (s *folded[E]) Producer() (bench.Producer, error) {
+	p, err := s.table.Producer(engine.ProducerOptions[string, E]{Ack: &s.ack})
+	if err != nil {
+		return nil, err
+	}
+	return &producer[E]{p: p, of: s.of}, nil
+}
+
+func (s *folded[E]) Do(ctx context.Context, e workload.Event) error {
+	_, err := s.table.Do(ctx, string(e.Key), s.of(e), s.ack)
+	return err
+}
+
+func (s *folded[E]) Get(ctx context.Context, key []byte) (workload.Stats, bool, error) {
+	return s.table.Get(ctx, string(key))
+}
+
+func (s *folded[E]) All(ctx context.Context, fn func(key []byte, s *workload.Stats) error) error {
+	var key []byte
+	for e, err := range s.table.All(ctx) {
+		if err != nil {
+			return err
+		}
+		key = append(key[:0], e.Key...)
+		if err := fn(key, &e.State); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *folded[E]) Recovery() bench.Recovery {
+	r := s.engine.Recovery()
+	out := bench.Recovery{
+		Seconds: r.Duration.Seconds(), Events: r.Events, Keys: uint64(r.Keys),
+		TornBytes: uint64(r.TornBytes), Clean: r.Clean, ShardsBefore: r.ShardsBefore, Warnings: r.Warnings,
+	}
+	for _, sh := range r.Shards {
+		out.LogBytes += uint64(sh.LogBytes)
+		out.SnapshotBytes += uint64(sh.SnapshotBytes)
+		out.SnapshotKeys += uint64(sh.SnapshotKeys)
+	}
+	return out
+}
+
+func (s *folded[E]) Close(ctx context.Context) error { return s.engine.Shutdown(ctx) }
+
+// producer is the engine's as a bench.Producer.
+type producer[E any] struct {
+	p  *engine.Producer[string, workload.Stats, E, struct{}]
+	of func(workload.Event) E
+}
+
+// Send lends the key as a string: the engine encodes it before it returns.
+func (p *producer[E]) Send(ctx context.Context, e workload.Event) error {
+	return p.p.Send(ctx, unsafe.String(unsafe.SliceData(e.Key), len(e.Key)), p.of(e))
+}
+
+func (p *producer[E]) Flush(ctx context.Context) error { return p.p.Flush(ctx) }
+
+func (p *producer[E]) Close(ctx context.Context) error { return p.p.Close(ctx) }
