@@ -12,7 +12,7 @@ import (
 // An Entry is a key with its state.
 type Entry[K comparable, S any] struct {
 	Key   K
-	State S
+	State S // a copy
 }
 
 // errStopped ends a scan whose reader has had enough.

@@ -4,15 +4,15 @@ import "github.com/keyfold/keyfold/shard"
 
 // A Result is what became of one operation of a Batch.
 type Result[R any] struct {
-	Value R
-	Err   error
+	Value R     // what Apply answered
+	Err   error // as Do would have returned it
 }
 
 // A StateResult is what became of one read of a Batch.
 type StateResult[S any] struct {
-	State S
-	Found bool
-	Err   error
+	State S     // a copy
+	Found bool  // whether the key has a state
+	Err   error // as Get would have returned it
 }
 
 // A Batch is operations on one or several tables that are sent together: one claim

@@ -15,7 +15,7 @@ type binding[K comparable, S, E, R any] struct {
 	state  codec[S]
 	event  codec[E]
 
-	calls    shard.FreeList // of *call[K, S, E, R]
+	calls   shard.FreeList // of *call[K, S, E, R]
 	lookups shard.FreeList // of *lookup[K, S]
 }
 

@@ -181,15 +181,15 @@ func (e *Engine) removeLayout(number uint32) {
 
 // A Recovery says what Open found and did.
 type Recovery struct {
-	Created      bool          // there was no store
-	Clean        bool          // every shard was closed: nothing was replayed
-	ShardsBefore int           // of the layout that was read, if the number has changed; else 0
-	Keys         int           // after recovery
-	Events       uint64        // replayed from the logs
-	TornBytes    int64         // dropped behind the last whole frame of the logs
-	Duration     time.Duration // of Open
-	Shards       []shard.Report
-	Warnings     []string // what was damaged and could be done without
+	Created      bool            // there was no store
+	Clean        bool            // every shard was closed: nothing was replayed
+	ShardsBefore int             // of the layout that was read, if the number has changed; else 0
+	Keys         int             // after recovery
+	Events       uint64          // replayed from the logs
+	TornBytes    int64           // dropped behind the last whole frame of the logs
+	Duration     time.Duration   // of Open
+	Shards       []ShardRecovery // of the layout that was read
+	Warnings     []string        // what was damaged and could be done without
 }
 
 func (r *Recovery) add(report shard.Report) {

@@ -15,8 +15,8 @@ type ShardRecovery = shard.Report
 // Stats are the figures of an engine. Each shard's are of one moment; the shards' of
 // different ones.
 type Stats struct {
-	Shards []ShardStats
-	Failed []error // by shard: why it has stopped, or nil
+	Shards []ShardStats // by shard
+	Failed []error      // by shard: why it has stopped, or nil
 }
 
 // Stats asks every shard for its figures and waits for the answers. The figures of a

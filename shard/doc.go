@@ -4,7 +4,7 @@
 //
 // A [Shard] is driven by turns. A turn serves control messages, takes a run of
 // operations from the inbox, touches the memory of all of them, applies them in
-// order, and moves the log and the snapshot on by one step. [Shard.Run] makes turns
+// order, and moves the log and the snapshot on by one step. [Shard.Start] makes turns
 // until the shard is stopped; tests make them one by one, with the sync and the
 // snapshot writer in their own hands, so that every interleaving can be tried.
 //

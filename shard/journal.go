@@ -26,10 +26,10 @@ type journal struct {
 	bytes    int64         // log that a recovery would have to read
 
 	rotation *rotation // a new generation that the lane makes valid
-	lane   *lane
-	job    syncJob
-	wanted uint64 // frames that must be durable soon, whatever the mode
-	pulse  pulse
+	lane     *lane
+	job      syncJob
+	wanted   uint64 // frames that must be durable soon, whatever the mode
+	pulse    pulse
 }
 
 // A syncJob is what the lane works on. Between begin and poll it belongs to the lane.

@@ -14,22 +14,28 @@ type counters struct {
 
 // Stats are the figures of one shard at one moment. Counts begin at the open.
 type Stats struct {
-	Partitions  int
-	Keys        int
-	StateBytes  int    // memory of the keys and states, their index included
-	Events      uint64 // accepted
-	Refused     uint64
-	Reads       uint64
-	Runs        uint64 // Events+Refused+Reads over Runs is how many went together
-	Parks       uint64
-	Frames      uint64
-	Syncs       uint64 // Frames over Syncs, Events over Syncs: how large the groups were
-	LogBytes    uint64 // written to the log
-	Replay      int64  // bytes of log that a recovery would have to read now
-	Snapshots   uint64 // published
-	InboxBytes  int    // waiting in the inbox
-	Pinned      bool
-	SnapshotNow bool // a snapshot round is under way
+	Partitions int    // that the shard owns
+	Keys       int    // in all tables
+	StateBytes int    // memory of the keys and states, their index included
+	InboxBytes int    // waiting in the inbox
+	Events     uint64 // accepted
+	Refused    uint64 // not done, for whatever reason
+	Reads      uint64 // Get, View and reads of a Batch
+	Runs       uint64 // (Events+Refused+Reads)/Runs is how many went together
+	Parks      uint64 // how often the shard went to sleep
+	Pinned     bool   // to its CPU
+	Log        LogStats
+	Snapshots  uint64 // published
+	// Snapshotting says that a snapshot round is under way.
+	Snapshotting bool
+}
+
+// LogStats are the figures of a shard's log.
+type LogStats struct {
+	Frames      uint64 // written; Events/Frames is the size of a group
+	Syncs       uint64 // made; Frames/Syncs is how many groups a sync covered
+	Bytes       uint64 // written
+	ReplayBytes int64  // that a recovery would have to replay now
 }
 
 // Stats asks the shard for its figures.
@@ -43,9 +49,9 @@ func (s *Shard) stats() Stats {
 	c := &s.counters
 	out := Stats{
 		Partitions: len(s.owned), Events: c.events, Refused: c.refused, Reads: c.reads,
-		Runs: c.runs, Parks: c.parks, Frames: c.frames, Syncs: c.syncs, LogBytes: c.logBytes,
-		Replay: s.log.bytes, Snapshots: c.snapshots, InboxBytes: s.inbox.Used(),
-		Pinned: c.pinned, SnapshotNow: s.round.phase != roundIdle,
+		Runs: c.runs, Parks: c.parks, InboxBytes: s.inbox.Used(), Pinned: c.pinned,
+		Log:       LogStats{Frames: c.frames, Syncs: c.syncs, Bytes: c.logBytes, ReplayBytes: s.log.bytes},
+		Snapshots: c.snapshots, Snapshotting: s.round.phase != roundIdle,
 	}
 	for _, p := range s.owned {
 		for _, store := range p.Stores {
