@@ -11,7 +11,7 @@ import (
 
 // An Entry is a key with its state.
 type Entry[K comparable, S any] struct {
-	Key   K
+	Key   K // decoded
 	State S // a copy
 }
 

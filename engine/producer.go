@@ -44,6 +44,8 @@ type Producer[K comparable, S, E, R any] struct {
 	route   *route
 	buffers []buffer // by shard; all routed by route
 	scratch []byte
+	key     K // of the event being sent, here so that it does not escape
+	event   E
 	ack     Ack
 	sent    uint64 // events in inboxes, since the producer was made
 	refused refusals
@@ -88,7 +90,8 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 	if p.closed {
 		return ErrClosed
 	}
-	block, hash, err := appendOp(p.binding, p.scratch[:0], shard.KindEvent, &k, &e)
+	p.key, p.event = k, e
+	block, hash, err := appendOp(p.binding, p.scratch[:0], shard.KindEvent, &p.key, &p.event)
 	p.scratch = block
 	if err != nil {
 		return err
