@@ -1,0 +1,125 @@
+package drill
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/store"
+	"github.com/keyfold/keyfold/bench/workload"
+)
+
+// Orders are what a child is to do. The parent leaves them in a file.
+type Orders struct {
+	// Round numbers the children.
+	Round int `json:"round"`
+	// Work is the directory of the files between parent and child.
+	Work string `json:"work"`
+	// Store is what to open.
+	Store store.Options `json:"store"`
+	// Stream is what to send; none if Rest.
+	Stream workload.Generated `json:"stream"`
+	// Producers, Window and Rate say how.
+	Producers int     `json:"producers"`
+	Window    int     `json:"window"`
+	Rate      float64 `json:"rate"`
+	// Rest: send nothing, close the store and end.
+	Rest bool `json:"rest"`
+}
+
+// Opener opens the store of a child.
+type Opener func(context.Context, store.Options) (bench.Target, error)
+
+func (o *Orders) file(kind string) string {
+	return filepath.Join(o.Work, kind+"-"+strconv.Itoa(o.Round))
+}
+
+// write leaves the orders for the child.
+func (o *Orders) write() error {
+	text, err := json.Marshal(o)
+	if err == nil {
+		err = os.WriteFile(o.file("orders"), text, 0o600)
+	}
+	if err != nil {
+		return fmt.Errorf("drill: orders: %w", err)
+	}
+	return nil
+}
+
+// Child does what the orders in a file say, until it is killed, or the stream ends.
+func Child(ctx context.Context, orders string, open Opener) error {
+	var o Orders
+	text, err := os.ReadFile(orders)
+	if err == nil {
+		err = json.Unmarshal(text, &o)
+	}
+	if err != nil {
+		return fmt.Errorf("drill: orders: %w", err)
+	}
+	t, err := open(ctx, o.Store)
+	if err != nil {
+		return err
+	}
+	err = o.do(ctx, t)
+	return errors.Join(err, t.Close(ctx))
+}
+
+func (o *Orders) do(ctx context.Context, t bench.Target) error {
+	if err := writeFound(ctx, t, o.file("found")); err != nil {
+		return err
+	}
+	if err := writeReady(o.file("ready"), t.Recovery()); err != nil || o.Rest {
+		return err
+	}
+	marks, err := CreateMarks(o.file("marks"), o.Producers)
+	if err != nil {
+		return err
+	}
+	defer marks.Close()
+	stream, err := workload.NewGenerator(o.Stream)
+	if err != nil {
+		return err
+	}
+	_, err = bench.Run(ctx, t, bench.Load{
+		Source: stream, Producers: o.Producers, Window: o.Window, Rate: o.Rate, Mark: marks.Set,
+	})
+	return err
+}
+
+// errEnough ends the pass over a stream behind the last event that was sent.
+var errEnough = errors.New("drill: enough")
+
+// replay calls fn with each event that the child with these orders may have sent, in
+// order, and says whether it was acknowledged.
+func (o *Orders) replay(fn func(e workload.Event, acked bool)) error {
+	marks, err := ReadMarks(o.file("marks"), o.Producers)
+	if err != nil {
+		return err
+	}
+	var end uint64
+	for _, m := range marks {
+		end = max(end, m.Sent)
+	}
+	stream, err := workload.NewGenerator(o.Stream)
+	if err != nil || end == 0 {
+		return err
+	}
+	err = workload.ForEach(stream, func(e workload.Event) error {
+		if e.Ordinal >= end {
+			return errEnough
+		}
+		if m := marks[bench.ProducerOf(e.Key, o.Producers)]; e.Ordinal < m.Sent {
+			fn(e, e.Ordinal < m.Acked)
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		return nil
+	}
+	return err
+}
