@@ -57,6 +57,7 @@ var snippets = []snippet{
 	one("size", "wal/a_test.go", "package wal\n"+strings.Repeat("\n", 1000), "wal/a_test.go:1"),
 	one("size", "wal/a.go", "package wal\n\ntype s struct {\n\ta, b, c, d, e, f, g, h, i, j, k, l, m, n, o int\n\t_ [64]byte\n}\n", ""),
 	one("size", "wal/a.go", "package wal\n\ntype s struct {\n\ta, b, c, d, e, f, g, h, i, j, k, l, m, n, o int\n\terror\n}\n", "wal/a.go:3"),
+	one("size", "wal/a_test.go", "package wal\n\ntype s struct {\n\ta, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p int\n}\n", ""),
 
 	one("name", "wal/util.go", "package wal\n", "wal/util.go:1"),
 	one("name", "wal/sync_helpers_linux.go", "package wal\n", "wal/sync_helpers_linux.go:1"),
