@@ -22,7 +22,7 @@ type library struct {
 	segmentBytes int64
 }
 
-func newLibrary(fs fsys.FS, dir string, segmentBytes int64) (*library, error) {
+func newLibrary(fs fsys.FS, dir string, segmentBytes int64) (device, error) {
 	d := &library{fs: fs, dir: dir, segmentBytes: segmentBytes}
 	if _, err := os.Lstat(dir); err != nil {
 		return nil, fmt.Errorf("the library device needs the file system of the operating system: %w", err)

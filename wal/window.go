@@ -47,9 +47,9 @@ func (w *window) fill(off int64, n int) error {
 	}
 	buf := w.buf[:0]
 	if cap(buf) < n {
-		buf = make([]byte, 0, max(n, readBytes))
+		buf = make([]byte, 0, max(int64(n), min(readBytes, w.size-off)))
 	}
-	length := int(min(int64(cap(buf)), w.size-off))
+	length := int(min(int64(max(n, readBytes)), int64(cap(buf)), w.size-off))
 	buf = buf[:length]
 	have := copy(buf, kept)
 	w.start, w.buf = off, buf[:0]

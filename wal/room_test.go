@@ -1,0 +1,134 @@
+package wal
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/keyfold/keyfold/internal/crashfs"
+)
+
+// Goal: behind a Room that returned nil an Append never runs out of space; without
+// space nothing changes, and all goes on when there is some.
+// Method: fill a small disk with random frames again and again.
+func TestAppendNeverRunsOutOfTheSpaceThatRoomPromised(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 0))
+	fs := crashfs.New()
+	capacity := int64(300 << 10)
+	fs.SetCapacity(capacity)
+	w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 40 << 10})
+	for range 5 {
+		fillUp(t, r, w)
+		checkFull(t, w, fs)
+		capacity += 300 << 10
+		fs.SetCapacity(capacity)
+		if err := w.Room(10 << 10); err != nil {
+			t.Fatalf("with room again: %v", err)
+		}
+	}
+	result, err := Scan(fs, "g", testID, testGeneration, ScanOptions{}, nil)
+	if err != nil || result.End != w.End() {
+		t.Fatalf("%+v, %v; want %+v", result, err, w.End())
+	}
+}
+
+// fillUp appends until Room says that there is no more.
+func fillUp(t *testing.T, r *rand.Rand, w *Writer) {
+	t.Helper()
+	for {
+		n := r.IntN(20 << 10)
+		if err := w.Room(n); err != nil {
+			if !errors.Is(err, ErrNoSpace) {
+				t.Fatal(err)
+			}
+			return
+		}
+		mustAppend(t, w, frameOf(n))
+		if r.IntN(4) == 0 {
+			mustSync(t, w)
+		}
+	}
+}
+
+// checkFull makes sure that a refused Room changes nothing.
+func checkFull(t *testing.T, w *Writer, fs *crashfs.FS) {
+	t.Helper()
+	end, used := w.End(), fs.Used()
+	for range 3 {
+		if err := w.Room(4 << 20); !errors.Is(err, ErrNoSpace) {
+			t.Fatalf("Room: %v", err)
+		}
+	}
+	if w.End() != end || fs.Used() != used || w.Err() != nil {
+		t.Errorf("end %+v, %d bytes used, %v; before: %+v, %d", w.End(), fs.Used(), w.Err(), end, used)
+	}
+	mustSync(t, w)
+}
+
+func TestRoomAsksTheFileSystemSeldom(t *testing.T) {
+	fs := crashfs.New()
+	asked := 0
+	fs.SetHook(func(op crashfs.Op) error {
+		if op.Kind == crashfs.Reserve || op.Kind == crashfs.Free {
+			asked++
+		}
+		return nil
+	})
+	w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 8 << 20})
+	asked = 0
+	for range 4 << 10 {
+		if err := w.Room(1 << 10); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, w, frameOf(1<<10))
+	}
+	if asked > 10 { // 4.4 MiB in steps of 1 MiB, with two questions each
+		t.Errorf("asked %d times for %d bytes", asked, w.Bytes())
+	}
+}
+
+// Goal: a full segment does not keep what was reserved behind its end, and neither
+// does a closed log.
+func TestSealedSegmentsGiveTheirReserveBack(t *testing.T) {
+	fs := crashfs.New()
+	w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 2 << 20})
+	if fs.Used() > w.Bytes() {
+		t.Errorf("an empty log takes %d bytes and holds %d", fs.Used(), w.Bytes())
+	}
+	for range 5 {
+		if err := w.Room(1536 << 10); err != nil {
+			t.Fatal(err)
+		}
+		mustAppend(t, w, frameOf(1100<<10))
+	}
+	mustSync(t, w)
+	if got := fs.Used() - w.Bytes(); got > 2<<20 {
+		t.Errorf("%d bytes are reserved besides the log", got)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if fs.Used() != w.Bytes() {
+		t.Errorf("a closed log takes %d bytes and holds %d", fs.Used(), w.Bytes())
+	}
+}
+
+func TestCreateOnAFullDiskIsErrNoSpace(t *testing.T) {
+	fs := crashfs.New()
+	fs.SetCapacity(10)
+	_, err := Create("g", testID, Start{Generation: 1}, Options{FS: fs, Device: Direct})
+	if !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+}
+
+// Goal: a device that fails to reserve for another reason than a full disk is not
+// trusted any more.
+func TestAFailedReservationSticks(t *testing.T) {
+	fs := crashfs.New()
+	w, _ := create(t, Options{FS: fs, Device: Direct})
+	fs.FailNth(crashfs.Reserve, 1, crashfs.ErrIO)
+	requirePoisoned(t, w, w.Room(100))
+}
