@@ -144,7 +144,7 @@ func (r *batchRound) sendBlock(ctx context.Context, version uint16, index int, o
 		sent.items = append(sent.items, p.item)
 	}
 	slot.Sink = &batchSink{engine: r.engine, slot: slot, items: sent.items}
-	shard.PutBlockHeader(block, slot.Arm(), len(ops), r.ack)
+	shard.PutBlockHeader(block, slot.Arm(), len(ops), r.ack.level())
 	for {
 		outcome := r.engine.claim(index, version, block)
 		if outcome == ring.Claimed {

@@ -112,7 +112,7 @@ func (c *call[K, S, E, R]) send(ctx context.Context, wait bool, ack Ack) (err er
 	if c.block, hash, err = appendOp(c.binding, block, shard.KindEvent, &c.key, &c.event); err != nil {
 		return err
 	}
-	shard.PutBlockHeader(c.block, c.slot.Arm(), 1, ack)
+	shard.PutBlockHeader(c.block, c.slot.Arm(), 1, ack.level())
 	if err = c.binding.engine.send(ctx, hash, c.block, wait); err != nil {
 		c.slot.Disarm()
 	}

@@ -12,14 +12,25 @@ import (
 )
 
 // An Ack says how far an event must have come before its caller is told.
-type Ack = shard.Ack
+type Ack uint8
 
-// The levels of an acknowledgement, weakest first.
+// The levels of an acknowledgement, strongest first.
 const (
-	Applied = shard.Applied // in memory: lost with the process
-	Written = shard.Written // given to the operating system: lost with the machine
-	Durable = shard.Durable // synced: lost with the disk; the default
+	Durable Ack = iota // synced: lost with the disk; the default
+	Written            // given to the operating system: lost with the machine
+	Applied            // in memory: lost with the process
 )
+
+// level is the shard's name for the ack.
+func (a Ack) level() shard.Ack {
+	switch a {
+	case Durable:
+		return shard.Durable
+	case Written:
+		return shard.Written
+	}
+	return shard.Applied
+}
 
 // A SyncMode says when the log is synced.
 type SyncMode uint8

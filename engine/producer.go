@@ -12,8 +12,8 @@ import (
 
 // ProducerOptions says how a producer works. The zero value is ready to use.
 type ProducerOptions[K comparable, E any] struct {
-	// Ack is how far events must have come for Flush to count them; nil means Durable.
-	Ack *Ack
+	// Ack is how far events must have come for Flush to count them.
+	Ack Ack
 	// Refused is called, on the goroutine that calls Send, Flush or Close, for every
 	// event that was not done, with the reason. If it is nil, Flush returns the first
 	// such error instead.
@@ -46,7 +46,6 @@ type Producer[K comparable, S, E, R any] struct {
 	scratch []byte
 	key     K // of the event being sent, here so that it does not escape
 	event   E
-	ack     Ack
 	sent    uint64 // events in inboxes, since the producer was made
 	refused refusals
 	failure error // the first since the last Flush, if nobody else was told
@@ -65,12 +64,9 @@ func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer[K, S, E, R]{binding: b, options: options, ack: Durable}
-	if options.Ack != nil {
-		p.ack = *options.Ack
-	}
+	p := &Producer[K, S, E, R]{binding: b, options: options}
 	setDefault(&p.options.InFlightMax, inFlightDefault)
-	if p.ack == Durable && b.engine.options.Sync == SyncNever {
+	if options.Ack == Durable && b.engine.options.Sync == SyncNever {
 		return nil, ErrNeverDurable
 	}
 	if p.slot, err = b.engine.spareSlot(); err != nil {
@@ -140,7 +136,7 @@ func (p *Producer[K, S, E, R]) adopt(r *route) {
 // tryPush sends a buffer if the inbox has room.
 func (p *Producer[K, S, E, R]) tryPush(index int) ring.Outcome {
 	b := &p.buffers[index]
-	shard.PutBlockHeader(b.block, p.slot.Stream(), b.count, p.ack)
+	shard.PutBlockHeader(b.block, p.slot.Stream(), b.count, p.options.Ack.level())
 	outcome := p.binding.engine.claim(index, p.route.versions[index], b.block)
 	if outcome == ring.Claimed {
 		p.sent += uint64(b.count)

@@ -143,7 +143,7 @@ func (b *binding[K, S, E, R]) sendLookup(ctx context.Context, r *lookup[K, S], a
 	if r.block, hash, err = appendOp(b, block, shard.KindRead, &r.key, nil); err != nil {
 		return err
 	}
-	shard.PutBlockHeader(r.block, r.slot.Arm(), 1, ack)
+	shard.PutBlockHeader(r.block, r.slot.Arm(), 1, ack.level())
 	if err = b.engine.send(ctx, hash, r.block, true); err != nil {
 		r.slot.Disarm()
 	}

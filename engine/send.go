@@ -72,6 +72,9 @@ func (e *Engine) admit(ctx context.Context, ack Ack) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if ack > Applied {
+		return fmt.Errorf("keyfold: unknown Ack %d", ack)
+	}
 	if ack == Durable && e.options.Sync == SyncNever {
 		return ErrNeverDurable
 	}

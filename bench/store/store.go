@@ -143,7 +143,7 @@ type folded[E any] struct {
 }
 
 func (s *folded[E]) Producer() (bench.Producer, error) {
-	p, err := s.table.Producer(engine.ProducerOptions[string, E]{Ack: &s.ack})
+	p, err := s.table.Producer(engine.ProducerOptions[string, E]{Ack: s.ack})
 	if err != nil {
 		return nil, err
 	}
