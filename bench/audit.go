@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 
 	"github.com/keyfold/keyfold/bench/workload"
 )
@@ -9,17 +10,50 @@ import (
 // Audit compares every state of t with what one thread computes from the stream s.
 // acked says which events must be there; nil is all of them.
 func Audit(ctx context.Context, t Target, a *workload.Audit, s workload.Source, acked func(workload.Event) bool) (workload.Finding, error) {
-	a.Begin()
-	err := t.All(ctx, func(key []byte, s *workload.Stats) error {
-		a.Have(key, s)
-		return nil
-	})
-	if err != nil {
+	if err := have(ctx, t, a); err != nil {
 		return workload.Finding{}, err
 	}
-	err = workload.ForEach(s, func(e workload.Event) error {
+	err := workload.ForEach(s, func(e workload.Event) error {
 		a.Event(e, acked == nil || acked(e))
 		return nil
 	})
+	return a.End(), err
+}
+
+// have begins a round with every state of t.
+func have(ctx context.Context, t Target, a *workload.Audit) error {
+	a.Begin()
+	return t.All(ctx, func(key []byte, s *workload.Stats) error {
+		a.Have(key, s)
+		return nil
+	})
+}
+
+// prefixSlack is how many events a store may miss before AuditPrefix gives up.
+const prefixSlack = 100_000_000
+
+var errEnough = errors.New("bench: enough")
+
+// AuditPrefix is Audit when nobody knows how far a load came: every state of t must
+// be the fold of a prefix of its key's events, however long. s may have no end.
+func AuditPrefix(ctx context.Context, t Target, a *workload.Audit, s workload.Source) (workload.Finding, error) {
+	if err := have(ctx, t, a); err != nil {
+		return workload.Finding{}, err
+	}
+	total, folded, missing := a.Events(), uint64(0), uint64(0)
+	err := workload.ForEach(s, func(e workload.Event) error {
+		if folded == total || missing > total+prefixSlack {
+			return errEnough
+		}
+		if a.Event(e, false) {
+			folded++
+		} else {
+			missing++
+		}
+		return nil
+	})
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	return a.End(), err
 }

@@ -107,6 +107,32 @@ func (l *limited) Fill(b *workload.Batch, n int) error {
 	return errors.Join(l.s.Fill(b, n), map[bool]error{l.left == 0: l.err}[true])
 }
 
+func TestPrefixOfAnEndlessStreamIsAudited(t *testing.T) {
+	for name, c := range map[string]struct {
+		skip uint64
+		ok   bool
+	}{"prefix": {1 << 60, true}, "hole": {400, false}} {
+		m := NewMemory()
+		err := workload.ForEach(generated(t, workload.Generated{Keys: 9, Events: 1000}), func(e workload.Event) error {
+			if e.Ordinal == c.skip {
+				return nil
+			}
+			return m.Do(t.Context(), e)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := workload.NewNumbered(9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := AuditPrefix(t.Context(), m, a, generated(t, workload.Generated{Keys: 9}))
+		if err != nil || f.OK() != c.ok {
+			t.Errorf("%s: %+v, %v", name, f, err)
+		}
+	}
+}
+
 // failing is a target whose calls fail after a number of events.
 type failing struct {
 	*Memory

@@ -170,6 +170,9 @@ func (a *Audit) Event(e Event, acknowledged bool) bool {
 	return false
 }
 
+// Events is how many events are in the states of this round, so far.
+func (a *Audit) Events() uint64 { return a.found.Events }
+
 // End ends the round.
 func (a *Audit) End() Finding {
 	for place := range a.want {

@@ -115,3 +115,21 @@ func ForEach(s Source, fn func(Event) error) error {
 		}
 	}
 }
+
+// Limit is the first events of a source.
+func Limit(s Source, events uint64) Source { return &limit{s, events} }
+
+type limit struct {
+	s    Source
+	left uint64
+}
+
+func (l *limit) Fill(b *Batch, n int) error {
+	if l.left == 0 {
+		return io.EOF
+	}
+	before := b.Len()
+	err := l.s.Fill(b, int(min(uint64(n), l.left)))
+	l.left -= uint64(b.Len() - before)
+	return err
+}

@@ -165,6 +165,19 @@ func TestForEachStopsAtTheFirstError(t *testing.T) {
 	}
 }
 
+func TestLimitEndsAStream(t *testing.T) {
+	for _, n := range []uint64{0, 1, 1500, 5000} {
+		var got uint64
+		err := ForEach(Limit(stream(t, Generated{Keys: 9, Events: 5000}), n), func(e Event) error {
+			got++
+			return nil
+		})
+		if err != nil || got != n {
+			t.Errorf("%d of %d events, %v", got, n, err)
+		}
+	}
+}
+
 func BenchmarkGenerator(b *testing.B) {
 	for _, dist := range []string{"uniform", "zipf:0.99"} {
 		b.Run("dist="+dist, func(b *testing.B) {
