@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"reflect"
+	"runtime/debug"
 	"unsafe"
 
 	"github.com/keyfold/keyfold/internal/layout"
@@ -69,9 +70,23 @@ func userCodec[T any](user Codec[T], field string) (codec[T], error) {
 	return codec[T]{
 		name:        "codec " + name,
 		pointerFree: err == nil && l.PointerFree(),
-		append:      func(dst []byte, v *T) ([]byte, error) { return user.Append(dst, *v) },
-		decode:      func(src []byte, v *T) error { return user.Decode(src, v) },
+		append: func(dst []byte, v *T) (out []byte, err error) {
+			defer caught(&err)
+			return user.Append(dst, *v)
+		},
+		decode: func(src []byte, v *T) (err error) {
+			defer caught(&err)
+			return user.Decode(src, v)
+		},
 	}, nil
+}
+
+// caught makes a panic of a user's codec an error: codecs also run on goroutines of
+// the engine, where nobody else would catch it.
+func caught(err *error) {
+	if value := recover(); value != nil {
+		*err = &PanicError{Value: value, Stack: debug.Stack()}
+	}
 }
 
 // appendValue appends the encoding of v.

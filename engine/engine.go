@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -96,16 +97,27 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 	return eachShard(len(e.shards), func(i int) error { return e.shards[i].Snapshot(ctx) })
 }
 
-// eachShard runs f for all shards at once and joins their errors.
+// eachShard runs f for all shards at once and joins their errors. Code of the user's
+// runs below f: if it does not return, that is an error too.
 func eachShard(count int, f func(i int) error) error {
 	errs := make([]error, count)
 	var group sync.WaitGroup
 	for i := range count {
-		group.Go(func() { errs[i] = f(i) })
+		group.Go(func() {
+			errs[i] = errNotReturned
+			defer func() {
+				if value := recover(); value != nil {
+					errs[i] = &PanicError{Value: value, Stack: debug.Stack()}
+				}
+			}()
+			errs[i] = f(i)
+		})
 	}
 	group.Wait()
 	return errors.Join(errs...)
 }
+
+var errNotReturned = errors.New("keyfold: a function of the program ended the goroutine that called it")
 
 // Recovery says what Open found and did.
 func (e *Engine) Recovery() Recovery { return e.recovery }

@@ -173,6 +173,21 @@ func (p *Producer[K, S, E, R]) push(ctx context.Context, index int) error {
 	return nil
 }
 
+// pushAll sends all buffers. A new route moves events from one to another, so it
+// looks again until all are empty.
+func (p *Producer[K, S, E, R]) pushAll(ctx context.Context) error {
+	for index := 0; index < len(p.buffers); index++ {
+		if p.buffers[index].count == 0 {
+			continue
+		}
+		if err := p.push(ctx, index); err != nil {
+			return err
+		}
+		index = -1
+	}
+	return nil
+}
+
 // throttle waits while too many events are in flight, and hands back what was
 // refused before it becomes much.
 func (p *Producer[K, S, E, R]) throttle(ctx context.Context) error {
@@ -233,10 +248,8 @@ func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error {
 	if p.closed {
 		return ErrClosed
 	}
-	for index := range p.buffers {
-		if err := p.push(ctx, index); err != nil {
-			return unknown(err)
-		}
+	if err := p.pushAll(ctx); err != nil {
+		return unknown(err)
 	}
 	if err := p.slot.WaitCompleted(ctx, p.sent); err != nil {
 		return unknown(err)

@@ -12,7 +12,6 @@ import (
 // Start starts the shard's goroutine and its two lanes. Stop ends them.
 func (s *Shard) Start() {
 	s.startPulse()
-	s.life.started.Store(true)
 	go s.log.lane.loop()
 	go s.round.lane.loop()
 	go s.main()

@@ -45,7 +45,6 @@ type life struct {
 	closing  bool          // the inbox is closed; when it is drained the shard ends
 	hurried  atomic.Bool   // Hurry's store tells the shard to leave out the last snapshot
 	stopped  chan struct{} // closed when the goroutine is gone
-	started  atomic.Bool   // Start's store tells Stop that there is a goroutine to wait for
 	finished bool          // the last turn was made
 	err      error         // of the end; published by closing stopped
 }
@@ -128,6 +127,7 @@ func (s *Shard) gone() error {
 func (s *Shard) turn() bool {
 	busy := s.serveControl()
 	busy = s.pollLanes() || busy
+	busy = s.heartbeat() || busy
 	drained := s.takeRun()
 	if s.run.filled > 0 {
 		s.applyRun()

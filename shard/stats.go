@@ -41,8 +41,10 @@ type LogStats struct {
 // Stats asks the shard for its figures.
 func (s *Shard) Stats(ctx context.Context) (Stats, error) {
 	var out Stats
-	err := s.Tell(ctx, func() { out = s.stats() })
-	return out, err
+	if err := s.Tell(ctx, func() { out = s.stats() }); err != nil {
+		return Stats{}, err // the shard may still write to out
+	}
+	return out, nil
 }
 
 func (s *Shard) stats() Stats {
