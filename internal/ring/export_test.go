@@ -1,5 +1,7 @@
 package ring
 
+import "context"
+
 // PositionWords is the number of words after which the position in the tail word
 // begins again.
 const PositionWords = 1 << positionBits
@@ -30,3 +32,8 @@ func (r *Ring) Waiting() int { return int(r.room.waiting.Load()) }
 
 // RaceEnabled says whether this build has the race detector, and hence never spins.
 const RaceEnabled = !spinAllowed
+
+// ParkForRoom is WaitRoom without looking for room before it queues up.
+func (r *Ring) ParkForRoom(ctx context.Context, n int) error {
+	return r.parkForRoom(ctx, r.tail.Load()>>positionBits, blockWords(n))
+}

@@ -129,8 +129,8 @@ func TestRouteChangeCutsExactlyBetweenOldAndNewClaims(t *testing.T) {
 		cuts := []uint64{0}
 		group.Go(func() {
 			for v := 1; v < changes; v++ {
+				route.Store(uint32(v)) // first, so that claims may follow at once
 				cuts = append(cuts, r.SetRoute(uint16(v)))
-				route.Store(uint32(v))
 				if v%4 == 0 {
 					runtime.Gosched()
 				}

@@ -20,9 +20,9 @@ const (
 // tail and head once more; the consumer first stores head and then loads waiting
 // (SetRoute and Close: tail, then waiting). Go's atomics have one total order, so
 // either the producer sees the room or the other side sees the producer: this is
-// Dekker's argument. Whoever finds a waiter and cannot serve it leaves it to a later
-// Release, and there will be one because the ring is not empty. Where the ring is
-// empty a waiter is woken in any case.
+// Dekker's argument. Whoever finds a waiter and no room for it leaves it to a later
+// Release, and there will be one: an empty ring has room for any two blocks, so this
+// one is not empty.
 //
 // No herd runs. A Release wakes one producer; one that was woken wakes the next, if
 // that one fits in beside it, and so does one that leaves without having used the
@@ -60,6 +60,11 @@ func (r *Ring) WaitRoom(ctx context.Context, n int) error {
 	if r.pollRoom(state, need) {
 		return nil
 	}
+	return r.parkForRoom(ctx, state, need)
+}
+
+// parkForRoom is WaitRoom without the patience of pollRoom.
+func (r *Ring) parkForRoom(ctx context.Context, state, need uint64) error {
 	w := r.room.enqueue(need)
 	if r.mayClaim(state, need) {
 		r.leave(w)
@@ -128,7 +133,7 @@ func (r *Ring) passOn(w *roomWaiter) {
 // just stored, to be worth a wake-up. If not, a later Release will find more.
 func (r *Ring) releasedTo(head uint64) {
 	used := distance(head, r.tail.Load())
-	if used != 0 && used+r.size/wakeShare > r.size {
+	if used+r.size/wakeShare > r.size {
 		return
 	}
 	r.room.mu.Lock()
@@ -137,7 +142,7 @@ func (r *Ring) releasedTo(head uint64) {
 }
 
 // wakeFirst wakes the oldest waiter, if there is one and it has room beside so many
-// other words or the ring is empty. The lock is held.
+// words of another block. In an empty ring it has. The lock is held.
 func (r *Ring) wakeFirst(beside uint64) {
 	w := r.room.first
 	if w == nil {
@@ -146,7 +151,7 @@ func (r *Ring) wakeFirst(beside uint64) {
 	head := r.head.Load()
 	t := r.tail.Load()
 	used := distance(head, t)
-	if used != 0 && used+beside+r.padding(t&r.mask, w.need)+w.need > r.size {
+	if used+beside+r.padding(t&r.mask, w.need)+w.need > r.size {
 		return
 	}
 	r.room.wakeUp(w)

@@ -168,6 +168,59 @@ func TestWakeUpsThatAreNotUsedAreNotLost(t *testing.T) {
 	})
 }
 
+// Goal: a producer that queues up just after the last Release sees its room.
+func TestProducersLookForRoomOnceMoreBeforeTheyPark(t *testing.T) {
+	r := newRing(t, 64)
+	if err := r.ParkForRoom(t.Context(), r.MaxBlock()); err != nil || r.Waiting() != 0 {
+		t.Errorf("parking beside an empty ring: %v, %d wait", err, r.Waiting())
+	}
+	fill(t, r)
+	r.Close()
+	if err := r.ParkForRoom(t.Context(), 8); err != nil {
+		t.Errorf("parking beside a closed ring: %v", err)
+	}
+}
+
+func TestQueueingForRoomDoesNotAllocate(t *testing.T) {
+	const rounds, allowed = 100_000, 20
+	r := newRing(t, 64)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range rounds {
+		if err := r.ParkForRoom(t.Context(), 8); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if n := after.Mallocs - before.Mallocs; n > allowed {
+		t.Errorf("%d allocations in %d rounds", n, rounds)
+	}
+}
+
+// Goal: a wake-up that meets a producer which has just been cancelled goes to the
+// next, even if no Release will ever follow. Method: with one P the cancelled one
+// cannot leave the queue before Release finds it there.
+func TestWakeUpsOfTheCancelledGoToTheNext(t *testing.T) {
+	atProcs(t, func(t *testing.T) {
+		for range scaled(2000) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRing(t, 64)
+				fill(t, r)
+				ctx, cancel := context.WithCancel(t.Context())
+				first := waitingFor(ctx, r, 8)
+				second := waitingFor(t.Context(), r, 8)
+				cancel()
+				take(t, r, 4)
+				synctest.Wait()
+				if err := <-first; err != nil && !errors.Is(err, context.Canceled) {
+					t.Errorf("cancelled: %v", err)
+				}
+				mustHaveReturned(t, "behind the cancelled one", second, nil)
+			})
+		}
+	})
+}
+
 func TestSmallReleasesDoNotWakeParkedProducersOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRing(t, 1024) // 64 blocks of 2 words; an eighth are 8
