@@ -36,9 +36,7 @@ type blockState struct {
 	use        uint32
 	ack        Ack
 	operations int
-	ordinal    uint64 // of the frame that its latest operation depends on
-	applied    bool   // at least one operation was carried out
-	err        error  // the shard failed while it was carried out
+	applied    bool // at least one operation was carried out
 }
 
 // takeRun fills the run from the inbox and does the touch pass. It says whether the
