@@ -50,12 +50,12 @@ type linePad [lineBytes]byte
 //	                    until the store of its first word gives it to the consumer
 //	[tail, head+size)   nobody's, and zero in every word
 //
-// Ownership changes hands by four atomic operations: the CAS on tail takes words
+// Ownership changes hands by three atomic operations: the CAS on tail takes words
 // from nobody's interval for a producer, the store of a block's first word gives it
 // to the consumer, and the store of head gives the consumer's words back. The
 // consumer clears words before it stores head. Hence whatever word next stands on
 // reads zero until a block that starts there is published, which is all that Next
-// has to look at. The fourth, the CAS of SetRoute and Close, moves no words: it
+// has to look at. A fourth, the CAS of SetRoute and Close, moves no words: it
 // changes who may claim, and the position in the word that it replaced is the cut.
 //
 // Invariant: head <= next <= tail <= head+size.

@@ -3,6 +3,7 @@ package ring_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"runtime"
 	"testing"
 	"unsafe"
@@ -77,7 +78,7 @@ func TestNewRefusesSizesThatAreNoPowerOfTwoInRange(t *testing.T) {
 
 func TestClaimRefusesSizesOutsideOfOneToMaxBlock(t *testing.T) {
 	r := newRing(t, 1024)
-	for _, n := range []int{-1 << 62, -1, 0, r.MaxBlock() + 1, 1024, 1 << 62} {
+	for _, n := range []int{math.MinInt, -1, 0, r.MaxBlock() + 1, 1024, math.MaxInt} {
 		if _, outcome := r.Claim(0, n); outcome != ring.BadSize {
 			t.Errorf("claim of %d bytes is %v, want BadSize", n, outcome)
 		}
