@@ -3,6 +3,7 @@ package snapshot
 import (
 	"bytes"
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -18,6 +19,19 @@ import (
 
 var testID = ID{Store: [16]byte{1, 2, 3, 15: 16}, Layout: 1, Shard: 2, Number: 7}
 
+var seedFlag = flag.Uint64("seed", 0, "repeat a random test with this seed")
+
+// seedFor gives the seed of a random test, and says how to repeat it.
+func seedFor(tb testing.TB) uint64 {
+	tb.Helper()
+	seed := *seedFlag
+	for seed == 0 {
+		seed = rand.Uint64()
+	}
+	tb.Logf("repeat: go test ./snapshot -run '^%s$' -seed=%d", tb.Name(), seed)
+	return seed
+}
+
 // item is one block as it is given to Block and as Load gives it back.
 type item struct {
 	table   uint16
@@ -32,13 +46,13 @@ type image struct {
 	items           []item
 }
 
-// sampleImages gives some partitions with about 9 KiB in blocks of many sizes.
+// sampleImages gives some partitions with about 10 KiB in blocks of many sizes.
 func sampleImages() []image {
 	r := rand.New(rand.NewPCG(1, 2))
 	images := []image{{partition: 9, sequence: 100, epoch: 1}, {partition: 3}, {partition: 4000, sequence: 1 << 40, epoch: 3}, {partition: 0, sequence: 5}}
 	for i, n := range []int{3, 0, 5, 1} {
 		for j := range n {
-			data := make([]byte, 200*(i+1)*(j+1)/2)
+			data := make([]byte, 180*(i+1)*(j+1))
 			for k := range data {
 				data[k] = byte(r.Uint32())
 			}
@@ -337,4 +351,13 @@ func mallocs(fn func()) uint64 {
 	fn()
 	runtime.ReadMemStats(&after)
 	return after.Mallocs - before.Mallocs
+}
+
+// allocated counts the bytes that are allocated while fn runs.
+func allocated(fn func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	fn()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
