@@ -20,6 +20,12 @@ func Audit(ctx context.Context, t Target, a *workload.Audit, s workload.Source, 
 	return a.End(), err
 }
 
+// AuditFolded is Audit for a stream that a was told of by Expect.
+func AuditFolded(ctx context.Context, t Target, a *workload.Audit) (workload.Finding, error) {
+	err := have(ctx, t, a)
+	return a.End(), err
+}
+
 // have begins a round with every state of t.
 func have(ctx context.Context, t Target, a *workload.Audit) error {
 	a.Begin()

@@ -58,6 +58,9 @@ func (m *Memory) All(_ context.Context, fn func(key []byte, s *workload.Stats) e
 // Recovery is empty: nothing was recovered.
 func (m *Memory) Recovery() Recovery { return Recovery{} }
 
+// Shards is 1.
+func (m *Memory) Shards() int { return 1 }
+
 // Close does nothing.
 func (m *Memory) Close(context.Context) error { return nil }
 
@@ -95,6 +98,9 @@ func (Null) All(context.Context, func([]byte, *workload.Stats) error) error { re
 
 // Recovery is empty.
 func (Null) Recovery() Recovery { return Recovery{} }
+
+// Shards is 1.
+func (Null) Shards() int { return 1 }
 
 // Close does nothing.
 func (Null) Close(context.Context) error { return nil }

@@ -28,6 +28,8 @@ type Target interface {
 	All(ctx context.Context, fn func(key []byte, s *workload.Stats) error) error
 	// Recovery says what opening the store took.
 	Recovery() Recovery
+	// Shards is how many the store has.
+	Shards() int
 	// Close drains the store and closes it.
 	Close(ctx context.Context) error
 }

@@ -187,6 +187,14 @@ func (s *folded[E]) Recovery() bench.Recovery {
 	return out
 }
 
+func (s *folded[E]) Shards() int {
+	stats, err := s.engine.Stats(context.Background())
+	if err != nil {
+		return 0 // closed
+	}
+	return len(stats.Shards)
+}
+
 func (s *folded[E]) Close(ctx context.Context) error { return s.engine.Shutdown(ctx) }
 
 // producer is the engine's as a bench.Producer.

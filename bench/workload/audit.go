@@ -170,6 +170,14 @@ func (a *Audit) Event(e Event, acknowledged bool) bool {
 	return false
 }
 
+// Expect folds an event that the store must hold, before the round begins: for
+// streams that cannot be read again.
+func (a *Audit) Expect(e Event) {
+	if place := a.place(e.Key); place >= 0 {
+		a.want[place].Fold(e.Ordinal, e.Value)
+	}
+}
+
 // Events is how many events are in the states of this round, so far.
 func (a *Audit) Events() uint64 { return a.found.Events }
 
@@ -186,7 +194,7 @@ func (a *Audit) compare(place int) {
 	switch {
 	case want.Count > have.count:
 		a.found.Lost += want.Count - have.count
-		a.found.example("key %q had %d events in the round before and has %d now", a.find.key(place), want.Count, have.count)
+		a.found.example("key %q must have %d events and has %d", a.find.key(place), want.Count, have.count)
 	case want.Count < have.count:
 		a.found.Wrong++
 		a.found.example("key %q has %d events and was sent %d", a.find.key(place), have.count, want.Count)

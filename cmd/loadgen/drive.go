@@ -1,0 +1,168 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/machine"
+	"github.com/keyfold/keyfold/bench/profile"
+	"github.com/keyfold/keyfold/bench/report"
+	"github.com/keyfold/keyfold/bench/workload"
+)
+
+// run is one run of runCommand.
+type run struct {
+	*process
+	flags       *runCommand
+	dir         string
+	description *description
+	result      *report.Result
+	source      workload.Source
+	tee         *workload.Audit // folds what cannot be read again
+}
+
+// all opens, sends, verifies and closes, and tells what came of it.
+func (r *run) all() (err error) {
+	if r.result.Machine, err = machine.Look(r.dir); err != nil {
+		return err
+	}
+	d := r.description
+	d.Store.Dir = filepath.Join(r.dir, storeName)
+	source, closeSource, err := d.source(r.stdin)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	r.source = source
+	if err := d.write(r.dir); err != nil {
+		return err
+	}
+	r.result.Start(r.stderr)
+	t, err := r.open(r.ctx, d.Store)
+	if err != nil {
+		return err
+	}
+	err = r.load(t)
+	if err == nil && r.flags.Verify {
+		err = r.verify(t)
+	}
+	err = errors.Join(err, t.Close(context.WithoutCancel(r.ctx)))
+	return r.tell(err)
+}
+
+// load sends the events.
+func (r *run) load(t bench.Target) error {
+	stop, err := r.profile()
+	if err != nil {
+		return err
+	}
+	c := r.flags
+	l := bench.Load{
+		Source: r.source, Producers: c.Producers, Door: bench.Door(c.Door), Window: int(c.Window),
+		Rate: float64(c.Rate), Duration: c.Duration,
+	}
+	if !c.Quiet {
+		report.StatusHead(r.stderr)
+		l.Progress = func(p bench.Progress) { report.Status(r.stderr, p) }
+	}
+	if r.description.File != nil && r.description.File.Path == "-" && c.Verify {
+		r.tee = workload.NewNamed()
+		l.Source = &teed{r.source, r.tee}
+	}
+	m, err := bench.Run(r.ctx, t, l)
+	r.result.SetMeasured(m)
+	err = errors.Join(err, stop())
+	if err != nil {
+		return err
+	}
+	r.description.Events, r.description.Finished = m.Events, true
+	return r.description.write(r.dir)
+}
+
+// profile begins a profile, if there is to be one.
+func (r *run) profile() (stop func() error, err error) {
+	if r.flags.Profile == "" {
+		return func() error { return nil }, nil
+	}
+	recording, err := profile.Start(r.flags.Profile)
+	if err != nil {
+		return nil, err
+	}
+	return func() error {
+		s, err := recording.Stop(r.result.Command, fmt.Sprintf("seed %d", r.result.Seed))
+		r.result.Profile = &s
+		return err
+	}, nil
+}
+
+// verify compares every key.
+func (r *run) verify(t bench.Target) error {
+	var f workload.Finding
+	var err error
+	if r.tee != nil {
+		f, err = bench.AuditFolded(context.WithoutCancel(r.ctx), t, r.tee)
+	} else {
+		f, err = verify(r.process, r.description, t)
+	}
+	r.result.Verify = report.VerifyOf(f)
+	return err
+}
+
+// tell writes the end table and the JSON.
+func (r *run) tell(err error) error {
+	r.result.End(r.stdout)
+	if r.flags.Dir != "" {
+		fmt.Fprintf(r.stdout, "%-10sloadgen recover %s\n", "next", r.flags.Dir)
+	}
+	if r.flags.JSON != "" && r.result.Events > 0 {
+		err = errors.Join(err, r.result.WriteFile(r.flags.JSON))
+	}
+	if err == nil && r.result.Verify != nil {
+		err = failed(r.result.Verify)
+	}
+	return err
+}
+
+// failed is the error of a verification that failed.
+func failed(v *report.Verify) error {
+	if err := v.Err(); err != nil {
+		return &exitError{exitVerify, err}
+	}
+	return nil
+}
+
+// verify compares every key of t with the stream, read again from its beginning.
+func verify(p *process, d *description, t bench.Target) (f workload.Finding, err error) {
+	s, closeSource, err := d.source(nil)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, closeSource()) }()
+	a, err := d.audit()
+	if err != nil {
+		return f, err
+	}
+	ctx := context.WithoutCancel(p.ctx) // an interrupt ends the load, not its check
+	if d.Finished {
+		return bench.Audit(ctx, t, a, s, nil)
+	}
+	return bench.AuditPrefix(ctx, t, a, s)
+}
+
+// teed is a source whose events are folded as they are read.
+type teed struct {
+	workload.Source
+	audit *workload.Audit
+}
+
+func (t *teed) Fill(b *workload.Batch, n int) error {
+	before := b.Len()
+	err := t.Source.Fill(b, n)
+	for i := before; i < b.Len(); i++ {
+		t.audit.Expect(b.At(i))
+	}
+	return err
+}

@@ -1,0 +1,155 @@
+// Command loadgen puts Keyfold under load, with real events or generated ones, and
+// says how fast it was and whether every state is right.
+//
+// Usage:
+//
+//	loadgen demo              half a minute that shows what Keyfold does
+//	loadgen run               one load, measured, and verified if asked
+//	loadgen recover DIR       open what a run left, and verify it
+//	loadgen crash             kill a process under load again and again
+//	loadgen report FILE ...   BENCHMARKS.md from the JSON of runs
+//
+// The exit code is 0 if all is well, 1 for wrong usage, 2 for a failure, 3 if a limit
+// was broken, 4 if a state is not what it must be.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/keyfold/keyfold/bench/drill"
+	"github.com/keyfold/keyfold/bench/input"
+	"github.com/keyfold/keyfold/bench/store"
+	"github.com/keyfold/keyfold/engine"
+)
+
+// Exit codes.
+const (
+	exitFine   = 0
+	exitUsage  = 1
+	exitFailed = 2
+	exitLimit  = 3
+	exitVerify = 4
+)
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
+// usage is the error of a wrong flag or argument.
+func usage(format string, a ...any) error { return &exitError{exitUsage, fmt.Errorf(format, a...)} }
+
+// process is what the commands have of the world.
+type process struct {
+	ctx    context.Context // ends at an interrupt
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	args   []string
+	open   drill.Opener
+	child  func(ctx context.Context, orders string) *exec.Cmd
+}
+
+// command is the command line.
+func (p *process) command() string { return strings.Join(append([]string{"loadgen"}, p.args...), " ") }
+
+// flags are the commands and their flags.
+type flags struct {
+	Demo    demoCommand    `cmd:"" help:"Show in half a minute what Keyfold does: fold real events, kill a process under load, recover, check every key."`
+	Run     runCommand     `cmd:"" help:"Send one load, measure it, and verify it if asked."`
+	Recover recoverCommand `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
+	Crash   crashCommand   `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
+	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md from the JSON results of runs."`
+	Child   childCommand   `cmd:"" hidden:"" help:"Run a child of crash or demo."`
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
+	os.Exit(start(&process{
+		ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		args: os.Args[1:], open: store.Open, child: self,
+	}))
+}
+
+// self runs this program again, as a child.
+func self(ctx context.Context, orders string) *exec.Cmd {
+	name, err := os.Executable()
+	if err != nil {
+		name = os.Args[0]
+	}
+	return exec.CommandContext(ctx, name, "child", orders)
+}
+
+// start runs the command that the arguments name, and returns the exit code.
+func start(p *process) int {
+	run, err := parse(p)
+	if err == nil && run != nil {
+		err = run()
+	}
+	if err == nil {
+		return exitFine
+	}
+	fmt.Fprintf(p.stderr, "loadgen: %s\n", sentence(err))
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
+	return exitFailed
+}
+
+// parse reads the arguments. It returns nothing to run if they asked for help.
+func parse(p *process) (func() error, error) {
+	helped := false
+	parser, err := kong.New(&flags{}, kong.Name("loadgen"),
+		kong.Description("Put Keyfold under load, and check that every state is right."),
+		kong.Writers(p.stdout, p.stderr), kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Bind(p))
+	if err != nil {
+		return nil, err
+	}
+	k, err := parser.Parse(p.args)
+	if helped {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usage("%w (loadgen --help says more)", err)
+	}
+	return func() error { return k.Run() }, nil
+}
+
+// sentence says in one line what went wrong, and what can be done if that is clear.
+func sentence(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	switch {
+	case isLine(err):
+		return text
+	case errors.Is(err, engine.ErrLocked):
+		return "the store is open in another process; close that, or choose another --dir: " + text
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, engine.ErrReadOnly):
+		return "the disk is full; make room, or choose another --dir: " + text
+	case errors.Is(err, fs.ErrPermission):
+		return "no permission: " + text
+	}
+	return text
+}
+
+func isLine(err error) bool {
+	_, ok := errors.AsType[*input.LineError](err)
+	return ok
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/machine"
+	"github.com/keyfold/keyfold/bench/report"
+)
+
+// recoverCommand opens what a run left.
+type recoverCommand struct {
+	Dir    string `arg:"" type:"path" help:"The --dir of the run."`
+	In     string `placeholder:"FILE" type:"path" help:"Where the file of the run is now, if it was moved, or was standard input."`
+	Shards int    `help:"Open with so many shards; by default as many as the run had."`
+	JSON   string `name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
+}
+
+// Run opens, reports, verifies and closes.
+func (c *recoverCommand) Run(p *process) (err error) {
+	d, err := readDescription(c.Dir)
+	if err != nil {
+		return err
+	}
+	if err := c.locate(d); err != nil {
+		return err
+	}
+	r := &report.Result{Schema: report.Schema, Started: time.Now(), Command: p.command()}
+	r.Load = report.Load{Input: d.words(), EventBytes: d.Store.EventBytes, Door: "none"}
+	if d.Generated != nil {
+		r.Seed = d.Generated.Seed
+	}
+	d.Store.Dir = filepath.Join(c.Dir, storeName)
+	if c.Shards > 0 {
+		d.Store.Shards = c.Shards
+	}
+	if r.Machine, err = machine.Look(c.Dir); err != nil {
+		return err
+	}
+	t, err := p.open(p.ctx, d.Store)
+	if err != nil {
+		return err
+	}
+	return errors.Join(c.check(p, d, r, t), t.Close(context.WithoutCancel(p.ctx)))
+}
+
+// locate finds the file of the run.
+func (c *recoverCommand) locate(d *description) error {
+	switch {
+	case d.File == nil && c.In != "":
+		return usage("--in: the events of this run were generated, not read from a file")
+	case d.File != nil && c.In != "":
+		d.File.Path = c.In
+	case d.File != nil && d.File.Path == "-":
+		return usage("the run read standard input; --in must name a file with the same events")
+	}
+	return nil
+}
+
+// check reports and verifies.
+func (c *recoverCommand) check(p *process, d *description, r *report.Result, t bench.Target) error {
+	recovery := t.Recovery()
+	r.Recovery = &recovery
+	r.Store = report.Store{Ack: d.Store.Ack, Sync: d.Store.Sync, Shards: t.Shards()}
+	f, err := verify(p, d, t)
+	if err != nil {
+		return err
+	}
+	r.Verify = report.VerifyOf(f)
+	r.End(p.stdout)
+	if !d.Finished {
+		fmt.Fprintf(p.stdout, "%-10sthe run had not finished: each key was checked to hold the first events of its stream, however many\n", "note")
+	}
+	if c.JSON != "" {
+		if err := r.WriteFile(c.JSON); err != nil {
+			return err
+		}
+	}
+	return failed(r.Verify)
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/report"
+	"github.com/keyfold/keyfold/bench/store"
+	"github.com/keyfold/keyfold/bench/workload"
+)
+
+// runCommand sends one load.
+type runCommand struct {
+	inputFlags
+	generateFlags
+	loadFlags
+	storeFlags
+	outputFlags
+	Verify bool     `group:"Check" help:"Compare every key with what a single thread computes."`
+	Limit  []string `group:"Check" placeholder:"p99<2ms" help:"Fail if a latency (p50, p90, p99, p999, max) or the rate (rate>500k) is not within this limit. May be repeated."`
+}
+
+type inputFlags struct {
+	In     string `group:"Events from a file" placeholder:"FILE" help:"Read events from this file, or from standard input (-): NDJSON or CSV, plain or zstd."`
+	Format string `group:"Events from a file" enum:",ndjson,csv" default:"" placeholder:"FORMAT" help:"ndjson or csv; by default what the name says."`
+	Key    string `group:"Events from a file" placeholder:".origin,.destination" help:"The fields that make the key."`
+	Value  string `group:"Events from a file" placeholder:".delay" help:"The field with the number to fold; without it each event counts as 1."`
+}
+
+type generateFlags struct {
+	Keys count  `group:"Generated events" default:"1M" help:"How many keys (${default})."`
+	Dist string `group:"Generated events" default:"uniform" help:"How keys are drawn: uniform, or zipf:0.99 (${default})."`
+	Size size   `group:"Generated events" default:"16" help:"Bytes of an event without its key (${default})."`
+	Seed uint64 `group:"Generated events" default:"42" help:"The same seed gives the same events (${default})."`
+}
+
+type loadFlags struct {
+	Events    count         `group:"Load" help:"How many events. Without it, and without --duration, the whole file, or ten seconds."`
+	Duration  time.Duration `group:"Load" help:"How long, for example 30s."`
+	Rate      count         `group:"Load" help:"Events per second, each due at its time (open loop). By default as fast as it goes."`
+	Producers int           `group:"Load" default:"1" help:"How many goroutines send, each a part of the keys (${default})."`
+	Door      string        `group:"Load" enum:"producer,do" default:"producer" help:"producer: windows of events; do: a call for each event (${default})."`
+	Window    count         `group:"Load" default:"64k" help:"How many events a producer sends before it waits for their acknowledgement (${default})."`
+}
+
+type storeFlags struct {
+	Dir    string `group:"Store" type:"path" help:"Where to leave store and description, for recover; must be new or empty. By default a temporary directory."`
+	Shards int    `group:"Store" help:"How many shards; by default what the engine chooses."`
+	Ack    string `group:"Store" enum:"durable,written,applied" default:"durable" help:"What is waited for: durable, written or applied (${default})."`
+	Sync   string `group:"Store" default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
+	Device string `group:"Store" enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
+}
+
+type outputFlags struct {
+	JSON    string `group:"Output" name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
+	Profile string `group:"Output" type:"path" placeholder:"DIR" help:"Store a CPU profile, and show where the time went."`
+	Quiet   bool   `group:"Output" help:"No status lines."`
+}
+
+// Run sends the load.
+func (c *runCommand) Run(p *process) error {
+	limits, err := parseLimits(c.Limit)
+	if err != nil {
+		return err
+	}
+	d, err := c.describe()
+	if err != nil {
+		return err
+	}
+	dir, remove, err := c.directory(p)
+	if err != nil {
+		return err
+	}
+	r := &run{process: p, flags: c, dir: dir, description: d, result: c.result(p, d)}
+	err = errors.Join(r.all(), remove())
+	if err == nil {
+		err = limits.check(r.result)
+	}
+	return err
+}
+
+// describe turns the flags into a description.
+func (c *runCommand) describe() (*description, error) {
+	d := &description{Schema: report.Schema, Events: uint64(c.Events)}
+	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size)}
+	if c.In == "" {
+		if c.Key != "" || c.Value != "" || c.Format != "" {
+			return nil, usage("--key, --value and --format say what to read from a file: --in names none")
+		}
+		if c.Events == 0 && c.Duration == 0 {
+			c.Duration = 10 * time.Second
+		}
+		d.Generated = &workload.Generated{Keys: uint64(c.Keys), Dist: c.Dist, Seed: c.Seed}
+		return d, nil
+	}
+	if c.Key == "" {
+		return nil, usage("--in needs --key: the fields that make the key, for example --key .origin,.destination")
+	}
+	path := c.In
+	if path != "-" {
+		abs, err := filepath.Abs(path)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := os.Stat(abs); err != nil {
+			return nil, usage("--in: %w", err)
+		}
+		path = abs
+	}
+	d.File = &fileInput{Path: path, Format: c.Format, Key: c.Key, Value: c.Value}
+	return d, nil
+}
+
+// directory makes the directory of the run, and returns what removes it if it is a
+// temporary one.
+func (c *runCommand) directory(p *process) (string, func() error, error) {
+	keep := func() error { return nil }
+	if c.Dir == "" {
+		dir, err := os.MkdirTemp("", "loadgen-*")
+		return dir, func() error { return os.RemoveAll(dir) }, err
+	}
+	entries, err := os.ReadDir(c.Dir)
+	if err == nil && len(entries) > 0 {
+		return "", keep, usage("--dir: %s is not empty; choose another directory, or look at that one with: loadgen recover %s", c.Dir, c.Dir)
+	}
+	return c.Dir, keep, os.MkdirAll(c.Dir, 0o700)
+}
+
+// result is the result before the run.
+func (c *runCommand) result(p *process, d *description) *report.Result {
+	r := &report.Result{Schema: report.Schema, Started: time.Now(), Command: p.command()}
+	r.Load = report.Load{
+		Seed: c.Seed, Input: d.words(), EventBytes: int(c.Size), Producers: c.Producers,
+		Door: c.Door, Window: int(c.Window), Rate: float64(c.Rate),
+	}
+	if c.Door == string(bench.Single) {
+		r.Window = 0
+	}
+	r.Store = report.Store{Ack: c.Ack, Sync: c.Sync, Shards: c.Shards}
+	if c.Shards == 0 {
+		r.Store.Shards = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	return r
+}
