@@ -99,7 +99,7 @@ func (s *Slot) complete(use uint32, operations int, ack error) {
 	s.err = ack
 	switch s.phase.Swap(slotDone) {
 	case slotParked:
-		s.wake <- struct{}{}
+		s.wakeUp()
 	case slotAbandoned:
 		s.phase.Store(slotFree)
 		s.Sink.Released()
@@ -112,10 +112,17 @@ func (s *Slot) completeStream(operations int, ack error) {
 	}
 	s.completed.Add(uint64(operations))
 	if s.watching.CompareAndSwap(true, false) {
-		select {
-		case s.wake <- struct{}{}:
-		default:
-		}
+		s.wakeUp()
+	}
+}
+
+// wakeUp leaves a token for whoever sleeps. One that is there already does as well:
+// nobody takes a token for more than a reason to look again, because one may be left
+// over from an earlier use.
+func (s *Slot) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -135,15 +142,15 @@ func (s *Slot) Wait(ctx context.Context) (err error, completed bool) {
 	if !s.phase.CompareAndSwap(slotWaiting, slotParked) {
 		return s.finish(), true
 	}
-	select {
-	case <-s.wake:
-		return s.finish(), true
-	case <-ctx.Done():
+	for s.phase.Load() != slotDone {
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			if s.phase.CompareAndSwap(slotParked, slotAbandoned) {
+				return nil, false
+			}
+		}
 	}
-	if s.phase.CompareAndSwap(slotParked, slotAbandoned) {
-		return nil, false
-	}
-	<-s.wake
 	return s.finish(), true
 }
 
