@@ -3,7 +3,6 @@ package wal
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"testing"
 
@@ -15,12 +14,10 @@ import (
 // Method: random scripts, a crash after every operation of each, every model of a
 // crash, and a second one during the recovery.
 func TestACrashAnywhereLeavesAPrefixWithAllThatWasSynced(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
-	scripts, crashes := 6, 0
+	r := random(t)
+	scripts, crashes := 40, 0
 	if testing.Short() {
-		scripts = 2
+		scripts = 4
 	}
 	for range scripts {
 		s := randomScript(r)

@@ -22,9 +22,7 @@ func libraryOptions() *tidwall.Options {
 // Method: the golden log and random ones, on both, byte by byte and entry by entry.
 func TestBothDevicesWriteTheSameBytes(t *testing.T) {
 	scripts := []script{goldenScript(), smallScript()}
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := random(t)
 	for range 20 {
 		scripts = append(scripts, randomScript(r))
 	}
@@ -87,7 +85,7 @@ func requireReadable(t *testing.T, s *script, d *disk, dir string) {
 	}
 }
 
-func TestAUnknownDeviceIsRefused(t *testing.T) {
+func TestAnUnknownDeviceIsRefused(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "g")
 	_, err := Create(dir, testID, Start{Generation: 1}, Options{Device: 9})
 	requireContains(t, err, "DeviceKind(9)")

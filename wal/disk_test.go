@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -23,6 +24,19 @@ var (
 )
 
 const testGeneration = 7
+
+var seedFlag = flag.Uint64("seed", 0, "of the random tests; 0: a new one each time")
+
+// random is a source of chance that a failed test can be repeated with.
+func random(t testing.TB) *rand.Rand {
+	t.Helper()
+	seed := *seedFlag
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("repeat with: go test ./wal -run '^%s$' -seed %d", t.Name(), seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
 
 // disk is the files of one directory in memory, to be damaged at will.
 type disk struct {

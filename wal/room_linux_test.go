@@ -1,7 +1,6 @@
 package wal
 
 import (
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -28,9 +27,7 @@ func TestARealFullDiskStopsRoomAndNotAppend(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer w.Close()
-			seed := rand.Uint64()
-			t.Logf("seed %d", seed)
-			fillUp(t, rand.New(rand.NewPCG(seed, 0)), w)
+			fillUp(t, random(t), w)
 			mustSync(t, w)
 			result, err := Scan(fsys.OS(), dir, testID, testGeneration, ScanOptions{}, nil)
 			if err != nil || result.End != w.End() || result.Bytes < 3<<20 {

@@ -3,18 +3,18 @@ package wal
 import (
 	"errors"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/fsys"
 )
 
 // Goal: behind a Room that returned nil an Append never runs out of space; without
 // space nothing changes, and all goes on when there is some.
 // Method: fill a small disk with random frames again and again.
 func TestAppendNeverRunsOutOfTheSpaceThatRoomPromised(t *testing.T) {
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := random(t)
 	fs := crashfs.New()
 	capacity := int64(300 << 10)
 	fs.SetCapacity(capacity)
@@ -131,4 +131,43 @@ func TestAFailedReservationSticks(t *testing.T) {
 	w, _ := create(t, Options{FS: fs, Device: Direct})
 	fs.FailNth(crashfs.Reserve, 1, crashfs.ErrIO)
 	requirePoisoned(t, w, w.Room(100))
+}
+
+// thinFS cannot reserve, like many file systems.
+type thinFS struct{ fsys.FS }
+
+type thinFile struct{ fsys.File }
+
+func (f thinFS) OpenFile(name string, flag int, perm os.FileMode) (fsys.File, error) {
+	file, err := f.FS.OpenFile(name, flag, perm)
+	return thinFile{file}, err
+}
+
+func (thinFile) Reserve(int64) error { return nil }
+
+func TestRoomLooksAtTheFreeSpaceWhereItCannotReserve(t *testing.T) {
+	fs := crashfs.New()
+	w, _ := create(t, Options{FS: thinFS{fs}, Device: Direct, SegmentBytes: 4 << 20})
+	fs.SetCapacity(fs.Used() + 100<<10)
+	if err := w.Room(101 << 10); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("more than there is: %v", err)
+	}
+	if err := w.Room(90 << 10); err != nil {
+		t.Errorf("less than there is, though not what is reserved ahead: %v", err)
+	}
+	mustAppend(t, w, frameOf(90<<10))
+}
+
+// Goal: a frame that fills its segment needs room for the next one as well, which
+// cannot be reserved.
+func TestRoomKeepsSomethingBackForTheNextSegment(t *testing.T) {
+	fs := crashfs.New()
+	w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 50 << 10})
+	fs.SetCapacity(fs.Used() + 100<<10)
+	if err := w.Room(51 << 10); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("no room for the next segment: %v", err)
+	}
+	if err := w.Room(40 << 10); err != nil {
+		t.Errorf("a frame that leaves room in its segment: %v", err)
+	}
 }
