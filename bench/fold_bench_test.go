@@ -109,12 +109,7 @@ func foldLimit(b *testing.B, stream foldStream, keys, owners int) {
 
 func foldProducer(b *testing.B, stream foldStream, device engine.LogDevice) {
 	ctx := context.Background()
-	table := engine.Fold("fold", func(_ *engine.Context[foldKey], s *limit.State, e foldEvent) {
-		s.Count++
-		s.Sum += e.Value
-		s.Last = e.Value
-		s.Max = max(s.Max, e.Value)
-	})
+	table := foldTable()
 	eng, err := engine.Open(ctx, b.TempDir(), engine.Options{Sync: engine.SyncInterval, Device: device}, table)
 	if err != nil {
 		b.Fatal(err)
