@@ -111,7 +111,10 @@ func decodeManifest(b []byte) (*manifest, error) {
 	return m, nil
 }
 
-// readManifest reads the manifest of dir, or returns nil if there is none.
+// readManifest reads the manifest of dir, or returns nil if there is none. It makes
+// its entry durable: whoever put it there may have been killed just before. The next
+// power cut would then bring back the manifest before it, and with that lose what was
+// acknowledged under this one.
 func readManifest(fs fsys.FS, dir string) (*manifest, error) {
 	name := filepath.Join(dir, manifestName)
 	payload, _, err := fsys.ReadSealed(fs, name, manifestKind, manifestVersion, manifestMax)
@@ -128,6 +131,9 @@ func readManifest(fs fsys.FS, dir string) (*manifest, error) {
 	m, err := decodeManifest(payload)
 	if err != nil {
 		return nil, &CorruptError{Path: name, Err: err}
+	}
+	if err := fs.SyncDir(dir); err != nil {
+		return nil, fmt.Errorf("keyfold: %w", err)
 	}
 	return m, nil
 }
