@@ -54,10 +54,9 @@ const (
 	WindowMax    = 1 << 20
 )
 
-func (l *Load) check() error {
+// Check says what is wrong with the load, its source apart.
+func (l *Load) Check() error {
 	switch {
-	case l.Source == nil:
-		return errors.New("bench: no source of events")
 	case l.Producers < 1 || l.Producers > ProducersMax:
 		return fmt.Errorf("bench: the count of producers must lie between 1 and %d, not %d", ProducersMax, l.Producers)
 	case l.Window < 1 || l.Window > WindowMax:
@@ -97,7 +96,7 @@ func (m *Measured) PerSecond() float64 {
 // taken from the stream, and those that were are acknowledged; that is no error.
 // With an error, Measured covers what was acknowledged before.
 func Run(ctx context.Context, t Target, l Load) (Measured, error) {
-	if err := l.check(); err != nil {
+	if err := l.Check(); err != nil {
 		return Measured{}, err
 	}
 	m := newMeter(l.Producers, l.Rate > 0)

@@ -54,8 +54,8 @@ func TestEveryKeyKeepsTheOrderOfTheStream(t *testing.T) {
 func TestWrongLoadsAreRefused(t *testing.T) {
 	good := Load{Source: generated(t, workload.Generated{Keys: 1}), Producers: 1, Window: 1}
 	for name, spoil := range map[string]func(*Load){
-		"source": func(l *Load) { l.Source = nil }, "producers": func(l *Load) { l.Producers = 0 },
-		"window": func(l *Load) { l.Window = WindowMax + 1 }, "rate": func(l *Load) { l.Rate = -1 },
+		"producers": func(l *Load) { l.Producers = 0 },
+		"window":    func(l *Load) { l.Window = WindowMax + 1 }, "rate": func(l *Load) { l.Rate = -1 },
 		"door": func(l *Load) { l.Door = "back" },
 	} {
 		l := good

@@ -87,26 +87,39 @@ type rows interface {
 // Open opens what o describes. Its errors say what is wrong with the options, or
 // are those of the file system.
 func Open(o Options) (*Reader, error) {
-	if _, err := parsePaths(o.Key); err != nil {
-		return nil, fmt.Errorf("input: key: %w", err)
+	if err := o.Check(); err != nil {
+		return nil, err
 	}
 	r := &Reader{}
 	text, err := r.open(o)
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	switch o.format() {
-	case "ndjson":
-		r.rows, err = newLines(o, text)
-	case "csv":
+	if o.format() == "csv" {
 		r.rows, err = newRecords(o, text)
-	default:
-		err = fmt.Errorf("input: unknown format %q: ndjson or csv", o.Format)
+	} else {
+		r.rows, err = newLines(o, text)
 	}
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// Check says what is wrong with the options, without a look at the file.
+func (o *Options) Check() error {
+	if _, err := parsePaths(o.Key); err != nil {
+		return fmt.Errorf("input: key: %w", err)
+	}
+	if o.Value != "" {
+		if _, err := parsePath(o.Value); err != nil {
+			return fmt.Errorf("input: value: %w", err)
+		}
+	}
+	if f := o.format(); f != "ndjson" && f != "csv" {
+		return fmt.Errorf("input: unknown format %q: ndjson or csv", f)
+	}
+	return nil
 }
 
 // format is the format that was asked for, or that of the file's name.

@@ -4,6 +4,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 	"unsafe"
@@ -37,6 +38,13 @@ const (
 	EventBytesMin = 16
 	EventBytesMax = 1 << 20
 )
+
+// Check says what is wrong with the options, as far as the engine need not be asked.
+func (o *Options) Check() error {
+	_, err := o.options()
+	_, ackErr := o.ack()
+	return errors.Join(err, ackErr)
+}
 
 // options are those of the engine.
 func (o *Options) options() (engine.Options, error) {

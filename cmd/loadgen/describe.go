@@ -44,6 +44,10 @@ type fileInput struct {
 	Value  string `json:"value,omitempty"`
 }
 
+func (f *fileInput) options() input.Options {
+	return input.Options{Path: f.Path, Format: f.Format, Key: f.Key, Value: f.Value}
+}
+
 // write stores the description in dir, whole or not at all.
 func (d *description) write(dir string) error {
 	text, err := json.MarshalIndent(d, "", "  ")
@@ -87,8 +91,9 @@ func (d *description) source(stdin io.Reader) (workload.Source, func() error, er
 		}
 		s = g
 	} else {
-		f := d.File
-		r, err := input.Open(input.Options{Path: f.Path, Format: f.Format, Key: f.Key, Value: f.Value, Stdin: stdin})
+		o := d.File.options()
+		o.Stdin = stdin
+		r, err := input.Open(o)
 		if err != nil {
 			return nil, nil, err
 		}

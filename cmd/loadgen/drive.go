@@ -60,10 +60,8 @@ func (r *run) load(t bench.Target) error {
 		return err
 	}
 	c := r.flags
-	l := bench.Load{
-		Source: r.source, Producers: c.Producers, Door: bench.Door(c.Door), Window: int(c.Window),
-		Rate: float64(c.Rate), Duration: c.Duration,
-	}
+	l := c.load()
+	l.Source = r.source
 	if !c.Quiet {
 		report.StatusHead(r.stderr)
 		l.Progress = func(p bench.Progress) { report.Status(r.stderr, p) }

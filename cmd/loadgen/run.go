@@ -71,6 +71,9 @@ func (c *runCommand) Run(p *process) error {
 	if err != nil {
 		return err
 	}
+	if err := c.check(d); err != nil {
+		return usage("%w", err)
+	}
 	dir, remove, err := c.directory(p)
 	if err != nil {
 		return err
@@ -113,6 +116,27 @@ func (c *runCommand) describe() (*description, error) {
 	}
 	d.File = &fileInput{Path: path, Format: c.Format, Key: c.Key, Value: c.Value}
 	return d, nil
+}
+
+// check finds what is wrong before anything is made.
+func (c *runCommand) check(d *description) error {
+	l := c.load()
+	if err := errors.Join(d.Store.Check(), l.Check()); err != nil {
+		return err
+	}
+	if d.Generated != nil {
+		_, err := workload.NewGenerator(*d.Generated)
+		return err
+	}
+	in := d.File.options()
+	return in.Check()
+}
+
+// load is the load without its source.
+func (c *runCommand) load() bench.Load {
+	return bench.Load{
+		Producers: c.Producers, Door: bench.Door(c.Door), Window: int(c.Window), Rate: float64(c.Rate), Duration: c.Duration,
+	}
 }
 
 // directory makes the directory of the run, and returns what removes it if it is a
