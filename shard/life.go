@@ -28,10 +28,7 @@ func (s *Shard) main() {
 	}()
 	unpin := s.pin()
 	s.owner.become()
-	if s.run.filled > 0 {
-		s.applyRun()
-	}
-	s.loop()
+	deep(s.loop)
 	over = true
 	unpin()
 	s.end()
@@ -60,6 +57,9 @@ func (s *Shard) pin() (unpin func()) {
 // loop makes turns until the shard has ended. It parks when a turn found nothing to
 // do and the waiting strategy has nothing left to try.
 func (s *Shard) loop() {
+	if s.run.filled > 0 {
+		s.applyRun() // the rest of the run that a table function has ended
+	}
 	waiter := ring.NewWaiter(s.cfg.Wait.Spin, spinYields)
 	for !s.life.finished {
 		if s.turn() {
@@ -124,6 +124,7 @@ func (s *Shard) advanceEnd() bool {
 		return false
 	}
 	if s.failed() {
+		s.log.lane.hasten()
 		s.life.finished = !s.log.lane.busy && !s.round.lane.busy
 		return s.life.finished
 	}

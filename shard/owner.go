@@ -12,15 +12,23 @@ import (
 //
 // Asking the runtime for the goroutine costs most of a microsecond, too much for
 // every call. So the shard leaves the address of a variable of its stack, and only a
-// caller whose own stack is near it is asked. A stack that the runtime has moved in
-// mid-run makes the answer no.
+// caller whose own stack is just below it is asked. The shard keeps its stack larger
+// than that (see deep), so that nobody else's lies there. A table function that needs
+// more stack than nearBytes makes the runtime move it, and may then go unnoticed.
 type owner struct {
-	near atomic.Uintptr // an address in the shard's stack; enter's store publishes to inside
+	near atomic.Uintptr // an address in the shard's stack; enter's store publishes to Inside
 	id   atomic.Pointer[[]byte]
 }
 
-// nearBytes is how far below the shard's own frames a table function may be.
-const nearBytes = 1 << 20
+const (
+	// nearBytes is how far below the shard's own frames a call is looked for.
+	nearBytes = 20 << 10
+	// deepBytes is a frame so large that the stack has 64 KiB, of which nearBytes are
+	// left; and more than a quarter of it, so that the collector does not shrink it.
+	deepBytes = 40 << 10
+	// aboveBytes is how far a table function's frame may lie above that of enter.
+	aboveBytes = 1 << 10
+)
 
 // become records the calling goroutine.
 func (o *owner) become() {
@@ -32,16 +40,24 @@ func (o *owner) become() {
 // the stack has moved.
 func (o *owner) enter() {
 	var here byte
-	if at := uintptr(unsafe.Pointer(&here)); o.near.Load() != at {
+	if at := uintptr(unsafe.Pointer(&here)) + aboveBytes; o.near.Load() != at {
 		o.near.Store(at)
 	}
+}
+
+// deep calls f below a frame of deepBytes.
+//
+//go:noinline
+func deep(f func()) byte {
+	var room [deepBytes]byte
+	f()
+	return room[uintptr(unsafe.Pointer(&room))%deepBytes]
 }
 
 // Inside says whether the caller is a function of a table that this shard runs.
 func (s *Shard) Inside() bool {
 	var here byte
-	distance := s.owner.near.Load() - uintptr(unsafe.Pointer(&here))
-	if distance > nearBytes && -distance > nearBytes {
+	if below := s.owner.near.Load() - uintptr(unsafe.Pointer(&here)); below > nearBytes {
 		return false
 	}
 	id := s.owner.id.Load()
