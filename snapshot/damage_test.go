@@ -199,7 +199,11 @@ func reseal(b []byte, id ID) {
 	for at := headBytes + length; at+blockBytes <= size-footBytes; {
 		k := b[at : at+blockBytes]
 		n := uint64(binary.LittleEndian.Uint32(k[blockLength:]))
-		if string(k[:blockCodec]) != blockMagic || n > size-at-blockBytes {
+		if string(k[:blockCodec]) != blockMagic {
+			return
+		}
+		if n > size-at-blockBytes {
+			seal(k, seed)
 			return
 		}
 		binary.LittleEndian.PutUint64(k[blockDataHash:], xxh3.HashSeed(b[at+blockBytes:at+blockBytes+n], seed))
@@ -216,54 +220,81 @@ func TestFieldsThatDoNotFitAreRefusedWithRightHashes(t *testing.T) {
 	foot := len(good) - footBytes
 	directory := int(binary.LittleEndian.Uint64(good[foot+footDirectory:]))
 	first := headBytes + len("header")
-	second := directory + itemBytes
-	for what, change := range map[string]func(b []byte){
-		"reserved bytes in the head":   func(b []byte) { b[headReserved] = 1 },
-		"version 0":                    func(b []byte) { b[headVersion] = 0 },
-		"header longer than the limit": func(b []byte) { put32(b, headLength, HeaderBytesMax+1) },
-		"header longer than the file":  func(b []byte) { put32(b, headLength, uint32(len(b))) },
-		"shorter header":               func(b []byte) { b[headLength]-- },
-		"unknown codec":                func(b []byte) { b[first+blockCodec] = 1 },
-		"reserved byte in a block":     func(b []byte) { b[first+blockCodec+1] = 1 },
-		"reserved bytes in a block":    func(b []byte) { b[first+blockReserved] = 1 },
-		"block of another partition":   func(b []byte) { put32(b, first+blockPartition, 3) },
-		"block of another place":       func(b []byte) { b[first+blockOffset]++ },
-		"entries of a block":           func(b []byte) { put32(b, first+blockEntries, 6) },
-		"more entries than bytes":      func(b []byte) { put32(b, first+blockEntries, 1<<30) },
-		"longer block":                 func(b []byte) { b[first+blockLength]++ },
-		"block longer than the limit":  func(b []byte) { put32(b, first+blockLength, BlockBytesMax+1) },
-		"block longer than the file":   func(b []byte) { put32(b, first+blockLength, 1<<31) },
-		"partition twice":              func(b []byte) { put32(b, second, 9) },
-		"blocks of a partition":        func(b []byte) { put32(b, directory+itemBlocks, 2) },
-		"many blocks":                  func(b []byte) { put32(b, directory+itemBlocks, 1<<31) },
-		"offset of a partition":        func(b []byte) { put64(b, second+itemOffset, 64) },
-		"longer partition":             func(b []byte) { b[directory+itemLength]++ },
-		"partition beyond the file":    func(b []byte) { put64(b, directory+itemLength, 1<<63) },
-		"entries of a partition":       func(b []byte) { b[directory+itemEntries]++ },
-		"many entries":                 func(b []byte) { put64(b, directory+itemEntries, 1<<63) },
-		"partitions":                   func(b []byte) { b[foot+footPartitions]++ },
-		"too many partitions":          func(b []byte) { put32(b, foot+footPartitions, 1<<32-1) },
-		"place of the directory":       func(b []byte) { put64(b, foot+footDirectory, uint64(directory+itemBytes)) },
-		"directory beyond the file":    func(b []byte) { put64(b, foot+footDirectory, 1<<63) },
-		"directory around the end":     func(b []byte) { put64(b, foot+footDirectory, 1<<64-itemBytes) },
-		"blocks in all":                func(b []byte) { b[foot+footBlocks]++ },
-		"entries in all":               func(b []byte) { b[foot+footEntries]++ },
-		"data in all":                  func(b []byte) { b[foot+footData]++ },
-		"reserved bytes in the foot":   func(b []byte) { b[foot+footReserved] = 1 },
-		"one partition in the header":  func(b []byte) { put32(b, headLength, uint32(second-headBytes)) },
+	second, third := directory+itemBytes, directory+2*itemBytes
+	for _, c := range []struct {
+		what, want string
+		change     func(b []byte)
+	}{
+		{"reserved bytes in the head", "reserved", func(b []byte) { b[headReserved] = 1 }},
+		{"version 0", "reserved", func(b []byte) { b[headVersion] = 0 }},
+		{"header longer than the limit", "the header has 1048577 bytes, more than 1048576", func(b []byte) { put32(b, headLength, HeaderBytesMax+1) }},
+		{"header longer than the file", "does not fit the file", func(b []byte) { put32(b, headLength, uint32(len(b))) }},
+		{"shorter header", "partition 9: the directory does not fit", func(b []byte) { b[headLength]-- }},
+		{"unknown codec", "codec is not known", func(b []byte) { b[first+blockCodec] = 1 }},
+		{"reserved byte in a block", "reserved", func(b []byte) { b[first+blockCodec+1] = 1 }},
+		{"reserved bytes in a block", "reserved", func(b []byte) { b[first+blockReserved] = 1 }},
+		{"block of another partition", "it belongs to partition 3", func(b []byte) { put32(b, first+blockPartition, 3) }},
+		{"block of another place", "it belongs at offset", func(b []byte) { b[first+blockOffset]++ }},
+		{"entries of a block", "partition 9 has 3 blocks with", func(b []byte) { put32(b, first+blockEntries, 6) }},
+		{"more entries than bytes", "1073741824 entries in 180 bytes", func(b []byte) { put32(b, first+blockEntries, 1<<30) }},
+		{"longer block", "does not begin with its magic", func(b []byte) { b[first+blockLength]++ }},
+		{"block longer than the limit", "4194305 bytes of data, of which", func(b []byte) { put32(b, first+blockLength, BlockBytesMax+1) }},
+		{"block longer than the file", "2147483648 bytes of data, of which", func(b []byte) { put32(b, first+blockLength, 1<<31) }},
+		{"partition twice", "partition 9 appears twice", func(b []byte) { put32(b, second, 9) }},
+		{"blocks of a partition", "the directory does not fit the file", func(b []byte) { put32(b, directory+itemBlocks, 2) }},
+		{"many blocks", "partition 9: the directory does not fit", func(b []byte) { put32(b, directory+itemBlocks, 1<<31) }},
+		{"offset of a partition", "partition 3: the directory does not fit", func(b []byte) { put64(b, second+itemOffset, 64) }},
+		{"longer partition", "partition 3: the directory does not fit", func(b []byte) { b[directory+itemLength]++ }},
+		{"partition beyond the file", "partition 9: the directory does not fit", func(b []byte) { put64(b, directory+itemLength, 1<<63) }},
+		{"entries of a partition", "the directory does not fit the file", func(b []byte) { b[directory+itemEntries]++ }},
+		{"many entries", "partition 9: the directory does not fit", func(b []byte) { put64(b, directory+itemEntries, 1<<63) }},
+		{"partitions", "the directory does not fit the file", func(b []byte) { b[foot+footPartitions]++ }},
+		{"too many partitions", "the directory does not fit the file", func(b []byte) { put32(b, foot+footPartitions, 1<<32-1) }},
+		{"place of the directory", "the directory does not fit the file", func(b []byte) { put64(b, foot+footDirectory, uint64(directory+itemBytes)) }},
+		{"directory beyond the file", "the directory does not fit the file", func(b []byte) { put64(b, foot+footDirectory, 1<<63) }},
+		{"directory around the end", "the directory does not fit the file", func(b []byte) {
+			put32(b, foot+footPartitions, PartitionsMax)
+			put64(b, foot+footDirectory, uint64(len(b)-footBytes)-PartitionsMax*itemBytes)
+		}},
+		{"blocks in all", "the directory does not fit the file", func(b []byte) { b[foot+footBlocks]++ }},
+		{"entries in all", "the directory does not fit the file", func(b []byte) { b[foot+footEntries]++ }},
+		{"data in all", "the directory does not fit the file", func(b []byte) { b[foot+footData]++ }},
+		{"reserved bytes in the foot", "reserved", func(b []byte) { b[foot+footReserved] = 1 }},
+		{"one partition in the header", "partition 9: the directory does not fit", func(b []byte) { put32(b, headLength, uint32(second-headBytes)) }},
+		{"last block longer than its partition", "541 bytes of data, of which 540 have room", func(b []byte) {
+			put32(b, int(get64(b, second+itemOffset))-540-blockBytes+blockLength, 541)
+		}},
+		{"partition that ends within a block", "10 bytes are no block", func(b []byte) {
+			add64(b, directory+itemLength, 10)
+			add64(b, second+itemOffset, 10)
+			add64(b, third+itemOffset, 10)
+			add64(b, third+itemLength, -10)
+		}},
+		{"block counted in another partition", "partition 9 has 3 blocks with", func(b []byte) {
+			b[directory+itemBlocks]--
+			b[third+itemBlocks]++
+		}},
+		{"gap before the directory", "the directory does not fit the file", func(b []byte) {
+			last := foot - itemBytes
+			add64(b, foot+footBlocks, -1)
+			add64(b, foot+footEntries, -int64(get64(b, last+itemEntries)))
+			add64(b, foot+footData, blockBytes-int64(get64(b, last+itemLength)))
+			clear(b[last+itemBlocks : last+itemSequence])
+			clear(b[last+itemLength : foot])
+		}},
 	} {
 		bad := slices.Clone(good)
-		change(bad)
+		c.change(bad)
 		reseal(bad, testID)
 		fs := crashfs.New()
 		put(t, fs, "damaged", bad)
 		var err error
 		taken := allocated(func() { _, err = Verify(fs, "damaged", testID) })
-		if !errors.As(err, new(*CorruptError)) {
-			t.Errorf("%s: %v", what, err)
+		if !errors.As(err, new(*CorruptError)) || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %s", c.what, err, c.want)
 		}
 		if taken > 2*chunkBytes {
-			t.Errorf("%s: %d bytes were taken for a file of %d", what, taken, len(bad))
+			t.Errorf("%s: %d bytes were taken for a file of %d", c.what, taken, len(bad))
 		}
 	}
 	same := slices.Clone(good)
@@ -276,6 +307,40 @@ func TestFieldsThatDoNotFitAreRefusedWithRightHashes(t *testing.T) {
 func put32(b []byte, at int, v uint32) { binary.LittleEndian.PutUint32(b[at:], v) }
 
 func put64(b []byte, at int, v uint64) { binary.LittleEndian.PutUint64(b[at:], v) }
+
+func get64(b []byte, at int) uint64 { return binary.LittleEndian.Uint64(b[at:]) }
+
+func add64(b []byte, at int, v int64) { put64(b, at, get64(b, at)+uint64(v)) }
+
+// Goal: a block that is too long is refused before memory is taken for it, also
+// where the file has room for it.
+func TestBlocksBeyondTheLimitAreRefusedWithRightHashes(t *testing.T) {
+	fs := crashfs.New()
+	w, err := Create(fs, "a", testID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.begin(1); err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, BlockBytesMax+1)
+	k := block{partition: 1, length: uint32(len(data)), offset: w.offset, hash: xxh3.HashSeed(data, w.seed)}
+	k.put(w.scratch[:blockBytes], w.seed)
+	w.write(w.scratch[:blockBytes])
+	w.write(data)
+	w.directory[0].Blocks++
+	w.total.data += uint64(len(data))
+	if err := w.EndPartition(1, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Finish(); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Verify(fs, "a", testID)
+	if err == nil || !strings.Contains(err.Error(), "4194305 bytes of data, of which 4194304 have room") {
+		t.Errorf("%v", err)
+	}
+}
 
 // FuzzVerify reads anything as a file, with right hashes or as it is: no panic, no
 // more memory than the file explains, and a file that is whole loads as a whole.

@@ -231,6 +231,46 @@ func TestPartitionsLoadInParallel(t *testing.T) {
 	}
 }
 
+func TestLoadsDoNotShareMemory(t *testing.T) {
+	fs := crashfs.New()
+	write(t, fs, "a", testID, nil, sampleImages())
+	r, err := Open(fs, "a", testID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ignore := func(uint16, uint32, []byte) error { return nil }
+	for range 2 { // the second round finds the memory of the first
+		err = errors.Join(err, r.Load(9, func(_ uint16, _ uint32, data []byte) error {
+			before := bytes.Clone(data)
+			if err := r.Load(4000, ignore); err != nil || !bytes.Equal(before, data) {
+				return fmt.Errorf("a block changed while another partition was loaded: %v", err)
+			}
+			return nil
+		}))
+	}
+	if err := errors.Join(err, r.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAFileHoldsNoMoreThanPartitionsMax(t *testing.T) {
+	w, err := Create(crashfs.New(), "a", testID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for p := range uint32(PartitionsMax) {
+		if err := w.EndPartition(p, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.EndPartition(PartitionsMax, 0, 0); err == nil || !strings.Contains(err.Error(), "more than 1048576 partitions") {
+		t.Errorf("%v", err)
+	}
+	if err := w.Abort(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLoadStopsAtTheErrorOfItsCaller(t *testing.T) {
 	fs := crashfs.New()
 	write(t, fs, "a", testID, nil, sampleImages())
@@ -252,35 +292,48 @@ func TestLoadStopsAtTheErrorOfItsCaller(t *testing.T) {
 }
 
 func TestMisuseNeverMakesAWholeFile(t *testing.T) {
-	for name, use := range map[string]func(w *Writer) error{
-		"partition within another": func(w *Writer) error { return errors.Join(w.Block(1, 0, 0, nil), w.Block(2, 0, 0, nil)) },
-		"end of another partition": func(w *Writer) error { return errors.Join(w.Block(1, 0, 0, nil), w.EndPartition(2, 0, 0)) },
-		"partition twice":          func(w *Writer) error { return errors.Join(w.EndPartition(1, 0, 0), w.EndPartition(1, 0, 0)) },
-		"block too large":          func(w *Writer) error { return w.Block(1, 0, 0, make([]byte, BlockBytesMax+1)) },
-		"more entries than bytes":  func(w *Writer) error { return w.Block(1, 0, 3, make([]byte, 2)) },
-		"partition without an end": func(w *Writer) error { return w.Block(1, 0, 0, nil) },
-		"aborted":                  func(w *Writer) error { return w.Abort() },
+	for _, c := range []struct {
+		name, want string
+		use        func(w *Writer) error
+	}{
+		{"partition within another", "partition 2 begins before partition 1 has ended", func(w *Writer) error {
+			return errors.Join(w.Block(1, 0, 0, nil), w.Block(2, 0, 0, nil))
+		}},
+		{"end of another partition", "partition 2 begins before partition 1 has ended", func(w *Writer) error {
+			return errors.Join(w.Block(1, 0, 0, nil), w.EndPartition(2, 0, 0))
+		}},
+		{"partition twice", "partition 1 appears twice", func(w *Writer) error {
+			return errors.Join(w.EndPartition(1, 0, 0), w.EndPartition(1, 0, 0))
+		}},
+		{"block too large", "a block of 4194305 bytes", func(w *Writer) error {
+			return errors.Join(w.Block(1, 0, 0, make([]byte, BlockBytesMax+1)), w.EndPartition(1, 0, 0))
+		}},
+		{"more entries than bytes", "a block of 2 bytes and 3 entries", func(w *Writer) error {
+			return errors.Join(w.Block(1, 0, 3, make([]byte, 2)), w.EndPartition(1, 0, 0))
+		}},
+		{"partition without an end", "partition 1 has not ended", func(w *Writer) error { return w.Block(1, 0, 0, nil) }},
+		{"aborted", "the file was finished or aborted", func(w *Writer) error { return w.Abort() }},
 	} {
 		fs := crashfs.New()
 		w, err := Create(fs, "a", testID, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		misuse := use(w)
-		if _, err := w.Finish(); err == nil || !strings.HasPrefix(err.Error(), "snapshot: write a: ") {
-			t.Errorf("%s: %v, and then Finish: %v", name, misuse, err)
+		misuse := c.use(w)
+		if _, err := w.Finish(); err == nil || !strings.HasPrefix(err.Error(), "snapshot: write a: "+c.want) {
+			t.Errorf("%s: %v, and then Finish: %v", c.name, misuse, err)
 		}
 		if misuse != nil && w.EndPartition(1, 0, 0) == nil {
-			t.Errorf("%s: %v, and then a partition ended", name, misuse)
+			t.Errorf("%s: %v, and then a partition ended", c.name, misuse)
 		}
 		if _, err := Verify(fs, "a", testID); err == nil {
-			t.Errorf("%s: the file is whole", name)
+			t.Errorf("%s: the file is whole", c.name)
 		}
 		if err := w.Abort(); err != nil {
-			t.Errorf("%s: %v", name, err)
+			t.Errorf("%s: %v", c.name, err)
 		}
 		if _, err := fs.Lstat("a"); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: the file is there: %v", name, err)
+			t.Errorf("%s: the file is there: %v", c.name, err)
 		}
 	}
 	if _, err := Create(crashfs.New(), "a", testID, make([]byte, HeaderBytesMax+1)); err == nil {

@@ -1,6 +1,7 @@
 package layout
 
 import (
+	"strings"
 	"testing"
 )
 
@@ -15,6 +16,7 @@ func TestDiffNamesWhatWasChanged(t *testing.T) {
 		{"struct{A int8; B int8}", "struct{A int8; C int8}", "field B was renamed C"},
 		{"struct{B int8; Z string}", "struct{New bool; C int8; Z string}",
 			"field B (int8) was removed; field New (bool) was added; field C (int8) was added"},
+		{"struct{A int8; X int8; B int8}", "struct{A int8; B int8; Y int8}", "field X (int8) was removed; field Y (int8) was added"},
 		{"struct{A int8; B int8}", "struct{A int8; C int16}", "field B (int8) was removed; field C (int16) was added"},
 		{"struct{A int8; B int8}", "struct{A int32; B int8}", "field A was int8 and is now int32"},
 		{"struct{A int8; B int16}", "struct{B int16; A int8}", "the order of fields was A, B and is now B, A"},
@@ -32,6 +34,13 @@ func TestDiffNamesWhatWasChanged(t *testing.T) {
 		if got := Diff(c.old, c.new); got != c.want {
 			t.Errorf("from %s to %s:\n%s, want\n%s", c.old, c.new, got, c.want)
 		}
+	}
+}
+
+func TestDescriptionsTooDeepToReadAreGivenAsTheyAre(t *testing.T) {
+	deep := strings.Repeat("[1]", depthMax+1) + "struct{A int8}"
+	if got, want := Diff(deep, "string"), "was "+deep+" and is now string"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 
