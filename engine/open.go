@@ -104,9 +104,13 @@ func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableE
 		return err
 	}
 	if m == nil {
-		if m, err = e.found(); err != nil {
-			return err
-		}
+		err = e.checkEmpty()
+	}
+	if err == nil && (m == nil || !m.Ready) {
+		m, err = e.found()
+	}
+	if err != nil {
+		return err
 	}
 	if p := e.options.Partitions; p != 0 && p != m.Partitions {
 		return &VersionError{Have: fmt.Sprint(m.Partitions), Want: fmt.Sprint(p), Diff: fmt.Sprintf(
@@ -136,20 +140,27 @@ func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableE
 	return e.start(states, began)
 }
 
-// found writes the first manifest of a new store. It says that the store is being
-// created, so that a crash before it is ready leaves nothing that looks like damage.
-func (e *Engine) found() (*manifest, error) {
-	fs := e.options.Environment.FS
-	entries, err := fs.ReadDir(e.dir)
+// checkEmpty makes sure that a directory without a manifest is no store that has lost
+// it.
+func (e *Engine) checkEmpty() error {
+	entries, err := e.options.Environment.FS.ReadDir(e.dir)
 	if err != nil {
-		return nil, fmt.Errorf("keyfold: %w", err)
+		return fmt.Errorf("keyfold: %w", err)
 	}
 	for _, entry := range entries {
 		if name := entry.Name(); name != lockName && !strings.HasPrefix(name, manifestName) {
-			return nil, &CorruptError{Path: e.path(manifestName), Err: fmt.Errorf(
+			return &CorruptError{Path: e.path(manifestName), Err: fmt.Errorf(
 				"there is no manifest, but %q; a store has lost its manifest, or the directory is not empty", name)}
 		}
 	}
+	return nil
+}
+
+// found makes the first manifest of a new store, or of one that was never ready:
+// nothing was acknowledged there, so it begins again with the options of now. The
+// manifest says that the store is being created, so that a crash before it is ready
+// leaves nothing that looks like damage.
+func (e *Engine) found() (*manifest, error) {
 	m := &manifest{Partitions: e.options.Partitions, Layout: 1, Shards: e.options.Shards}
 	setDefault(&m.Partitions, partitionsDefault)
 	m.Shards = min(m.Shards, m.Partitions)

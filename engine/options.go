@@ -125,10 +125,13 @@ func (o Options) complete() (Options, error) {
 		o.Environment = seam.System()
 	}
 	o.Spin = max(o.Spin, 0)
+	if err := o.check(); err != nil {
+		return o, err
+	}
 	for o.InboxBytes < 4*(o.EventBytesMax+o.KeyBytesMax+64) {
 		o.InboxBytes *= 2
 	}
-	return o, o.check()
+	return o, nil
 }
 
 func setDefault[T comparable](field *T, value T) {
