@@ -70,15 +70,28 @@ func userCodec[T any](user Codec[T], field string) (codec[T], error) {
 	return codec[T]{
 		name:        "codec " + name,
 		pointerFree: err == nil && l.PointerFree(),
-		append: func(dst []byte, v *T) (out []byte, err error) {
-			defer caught(&err)
-			return user.Append(dst, *v)
-		},
+		append:      func(dst []byte, v *T) ([]byte, error) { return appendUser(user, dst, *v) },
 		decode: func(src []byte, v *T) (err error) {
 			defer caught(&err)
 			return user.Decode(src, v)
 		},
 	}, nil
+}
+
+// appendUser appends by a user's codec. Whatever that returns besides an error, dst
+// is still there.
+func appendUser[T any](user Codec[T], dst []byte, v T) (longer []byte, err error) {
+	defer func() {
+		if err != nil {
+			longer = dst
+		}
+	}()
+	defer caught(&err)
+	longer, err = user.Append(dst, v)
+	if err == nil && len(longer) < len(dst) {
+		err = fmt.Errorf("keyfold: codec %q: Append returned %d bytes behind %d", user.Name(), len(longer), len(dst))
+	}
+	return longer, err
 }
 
 // caught makes a panic of a user's codec an error: codecs also run on goroutines of

@@ -26,6 +26,8 @@ func (c *Context[K]) begin(call *shard.Call) {
 // at the first call for each event.
 func (c *Context[K]) Key() K {
 	if !c.keyed {
+		var zero K
+		c.key = zero // a codec may decode into memory that it finds
 		c.keyed = c.keys.decodeValue(c.call.Key, &c.key) == nil
 	}
 	return c.key

@@ -159,6 +159,8 @@ func (st *store[K, S, E, R]) Load(entries uint32, data []byte) error {
 		if err != nil {
 			return err
 		}
+		var zero S
+		st.program.scratch = zero // a codec may decode into memory that it finds
 		if err := b.state.decodeValue(encoded, &st.program.scratch); err != nil {
 			return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
 		}
