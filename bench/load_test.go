@@ -221,7 +221,7 @@ func TestOpenLoopCountsFromWhenAnEventWasDue(t *testing.T) {
 		w.flush = func() {
 			if !stalled {
 				stalled = true
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 			}
 		}
 		l := Load{Source: generated(t, workload.Generated{Keys: 9, Events: 2000}), Producers: 1, Window: 1 << 16, Rate: 1000, onlySleep: true}
@@ -257,7 +257,7 @@ func TestOpenLoopNeverSendsEarly(t *testing.T) {
 func TestDurationAndProgressFollowTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var seen []Progress
-		w := &watching{Memory: NewMemory(), check: func(uint64) {}, flush: func() { time.Sleep(10 * time.Millisecond) }}
+		w := &watching{Memory: NewMemory(), check: func(uint64) {}, flush: func() { <-time.After(10 * time.Millisecond) }}
 		l := Load{Source: generated(t, workload.Generated{Keys: 9}), Producers: 1, Window: 100, Duration: 3500 * time.Millisecond}
 		l.Progress = func(p Progress) { seen = append(seen, p) }
 		r, err := Run(t.Context(), w, l)
@@ -283,7 +283,7 @@ func (s *slow) Fill(b *workload.Batch, _ int) error {
 		return io.EOF
 	}
 	if s.sent > 0 {
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 	}
 	s.sent++
 	b.Add(workload.Event{Key: []byte("k"), Ordinal: uint64(s.sent)})
