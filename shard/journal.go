@@ -112,8 +112,9 @@ func (s *Shard) commit(drained bool) bool {
 }
 
 // shouldWrite decides when the open frame is written: when it is large, or nobody
-// has more events and somebody waits for them. While a sync is under way the frame
-// stays open, so that the next group is whatever arrived in the meantime.
+// has more events and somebody waits for them. While a sync is under way, or waits for
+// its interval, the frame stays open, so that the next group is whatever arrived in
+// the meantime.
 func (s *Shard) shouldWrite(drained bool) bool {
 	switch {
 	case s.log.frame.Len() >= FrameTargetBytes:
@@ -123,7 +124,7 @@ func (s *Shard) shouldWrite(drained bool) bool {
 	case !s.acks.written.empty():
 		return true
 	}
-	return s.cfg.Log.Sync == SyncAlways && !s.log.lane.busy
+	return s.cfg.Log.Sync != SyncNever && !s.log.lane.busy
 }
 
 // flush writes the open frame.

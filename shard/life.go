@@ -125,6 +125,7 @@ func (s *Shard) advanceEnd() bool {
 	}
 	if s.failed() {
 		s.log.lane.hasten()
+		s.log.lane.hasten()
 		s.life.finished = !s.log.lane.busy && !s.round.lane.busy
 		return s.life.finished
 	}
