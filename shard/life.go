@@ -3,7 +3,9 @@ package shard
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
+	"runtime/pprof"
 
 	"github.com/keyfold/keyfold/internal/affinity"
 	"github.com/keyfold/keyfold/internal/ring"
@@ -12,8 +14,8 @@ import (
 // Start starts the shard's goroutine and its two lanes. Stop ends them.
 func (s *Shard) Start() {
 	s.startPulse()
-	go s.log.lane.loop()
-	go s.round.lane.loop()
+	go func() { s.label("sync"); s.log.lane.loop() }()
+	go func() { s.label("snapshot"); s.round.lane.loop() }()
 	go s.main()
 }
 
@@ -26,12 +28,19 @@ func (s *Shard) main() {
 			go s.main()
 		}
 	}()
+	s.label("apply")
 	unpin := s.pin()
 	s.owner.become()
 	deep(s.loop)
 	over = true
 	unpin()
 	s.end()
+}
+
+// label marks the calling goroutine in CPU profiles.
+func (s *Shard) label(stage string) {
+	labels := pprof.Labels("shard", fmt.Sprintf("shard-%02d", s.cfg.Index), "stage", stage)
+	pprof.SetGoroutineLabels(pprof.WithLabels(context.Background(), labels))
 }
 
 // pin locks the goroutine to its thread and the thread to its CPU, as far as that is
@@ -124,7 +133,6 @@ func (s *Shard) advanceEnd() bool {
 		return false
 	}
 	if s.failed() {
-		s.log.lane.hasten()
 		s.log.lane.hasten()
 		s.life.finished = !s.log.lane.busy && !s.round.lane.busy
 		return s.life.finished
