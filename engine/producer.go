@@ -47,6 +47,7 @@ type Producer[K comparable, S, E, R any] struct {
 	key     K // of the event being sent, here so that it does not escape
 	event   E
 	sent    uint64 // events in inboxes, since the producer was made
+	unsent  uint64 // events that no inbox took, since the producer was made
 	refused refusals
 	failure error // the first since the last Flush, if nobody else was told
 	closed  bool
@@ -103,10 +104,16 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 		index = p.binding.engine.shardOf(p.route, hash)
 	}
 	p.add(index, block)
-	if p.binding.engine.shards[index].Idle() {
+	if p.binding.engine.shards[index].Idle() && !p.crowded() && !p.binding.engine.inside() {
 		p.tryPush(index)
 	}
 	return nil
+}
+
+// crowded says that as many events are in flight as may be.
+func (p *Producer[K, S, E, R]) crowded() bool {
+	done, _ := p.slot.Completed()
+	return p.sent-done >= uint64(p.options.InFlightMax)
 }
 
 func (p *Producer[K, S, E, R]) add(index int, op []byte) {
@@ -197,11 +204,10 @@ func (p *Producer[K, S, E, R]) throttle(ctx context.Context) error {
 	if p.refused.count() >= refusedMax {
 		p.handBack()
 	}
-	limit := uint64(p.options.InFlightMax)
-	if done, _ := p.slot.Completed(); p.sent-done < limit {
+	if !p.crowded() {
 		return nil
 	}
-	return p.slot.WaitCompleted(ctx, p.sent-limit/2)
+	return p.slot.WaitCompleted(ctx, p.sent-uint64(p.options.InFlightMax)/2)
 }
 
 // refuse hands back the events of a buffer that no shard takes.
@@ -211,6 +217,7 @@ func (p *Producer[K, S, E, R]) refuse(index int, err error) {
 		key, event := shard.OpParts(op)
 		p.refused.Refused(0, p.binding.id, key, event, err)
 	})
+	p.unsent += uint64(b.count)
 	b.count, b.block = 0, b.block[:0]
 	p.handBack()
 }
@@ -262,6 +269,19 @@ func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error {
 	}
 	p.failure = nil
 	return err
+}
+
+// Progress is how many events were sent so far, and how many of those are settled:
+// acknowledged, refused, or lost to a failed shard. Events of one shard are settled in
+// the order of Send; of different shards in any order.
+func (p *Producer[K, S, E, R]) Progress() (sent, settled uint64) {
+	settled, _ = p.slot.Completed()
+	settled += p.unsent
+	sent = p.sent + p.unsent
+	for i := range p.buffers {
+		sent += uint64(p.buffers[i].count)
+	}
+	return sent, settled
 }
 
 // Close flushes, and gives back what the producer holds of the engine. Further calls
