@@ -38,6 +38,9 @@ func TestCrashDuringCreationLeavesRoomForAnyStore(t *testing.T) {
 				if e, err = l.tryOpen(engine.Options{Shards: 4, Partitions: 8}, sums("first")); err != nil {
 					t.Fatalf("%v after %d operations: %v", survival, n, err)
 				}
+				if e.Recovery().Created {
+					t.Fatalf("%v after %d operations: there was no store yet, but another one was refused", survival, n)
+				}
 				must(t, e.Close())
 				continue
 			}

@@ -48,7 +48,7 @@ func (e *Engine) create() ([]*shard.State, error) {
 	if err := m.write(e.options.Environment.FS, e.dir); err != nil {
 		return nil, err
 	}
-	states, err := e.createLayout(m, nil)
+	states, err := e.createLayout(m, nil, e.options.Environment.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -56,8 +56,9 @@ func (e *Engine) create() ([]*shard.State, error) {
 	return states, m.write(e.options.Environment.FS, e.dir)
 }
 
-// createLayout makes the directories of a layout, over what a crash may have left.
-func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition) ([]*shard.State, error) {
+// createLayout makes the directories of a layout, over what a crash may have left. Its
+// time begins at now.
+func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition, now int64) ([]*shard.State, error) {
 	fs := e.options.Environment.FS
 	dir := e.path(layoutName(m.Layout))
 	if _, err := fs.Lstat(dir); err == nil {
@@ -68,7 +69,7 @@ func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition) ([]
 	states := make([]*shard.State, m.Shards)
 	owned := partitionsOf(m)
 	err := eachShard(m.Shards, func(i int) (err error) {
-		states[i], err = shard.Create(e.shardConfig(m, i, -1), owned[i], from, e.options.Environment.Now())
+		states[i], err = shard.Create(e.shardConfig(m, i, -1), owned[i], from, now)
 		return err
 	})
 	return states, err
@@ -82,12 +83,14 @@ func (e *Engine) reshard(old []*shard.State, count int) ([]*shard.State, error) 
 	next.Layout, next.Former, next.Shards = e.manifest.Layout+1, e.manifest.Layout, count
 	next.Owners = assign(e.manifest.Owners, count)
 	from := make(map[uint32]*shard.Partition)
+	now := e.options.Environment.Now()
 	for _, state := range old {
+		now = max(now, state.Time())
 		for _, p := range state.Partitions {
 			from[p.ID] = p
 		}
 	}
-	states, err := e.createLayout(&next, from)
+	states, err := e.createLayout(&next, from, now)
 	if err != nil {
 		return nil, err
 	}

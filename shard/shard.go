@@ -217,3 +217,7 @@ type State struct {
 	log      int64 // bytes of log behind the newest snapshot
 	snapshot int64 // bytes of the newest snapshot
 }
+
+// Time is the time of the last event, or later: in the partitions of this state it
+// must not run back behind it.
+func (state *State) Time() int64 { return state.time }
