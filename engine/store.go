@@ -83,6 +83,7 @@ func (st *store[K, S, E, R]) remove(hash uint64, key []byte) {
 func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
 	p := st.program
 	spec := &p.binding.table.spec
+	p.renewEvent()
 	if err := p.binding.event.decodeValue(c.Event, &p.event); err != nil {
 		return fmt.Errorf("keyfold: table %q: event: %w", spec.Name, err)
 	}
@@ -95,7 +96,7 @@ func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
 		p.fresh(spec)
 	}
 	if spec.Check != nil && !c.Replay {
-		if err := p.check(spec, state, found); err != nil {
+		if err := p.check(spec, state); err != nil {
 			return err
 		}
 	}
@@ -110,6 +111,15 @@ func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
 	return nil
 }
 
+// renewEvent gives the memory of the last event to whoever has kept it: a codec may
+// decode into memory that it finds.
+func (p *program[K, S, E, R]) renewEvent() {
+	if !p.binding.event.pointerFree {
+		var zero E
+		p.event = zero
+	}
+}
+
 // fresh makes the state of a key that has none.
 func (p *program[K, S, E, R]) fresh(spec *Spec[K, S, E, R]) {
 	var zero S
@@ -121,8 +131,8 @@ func (p *program[K, S, E, R]) fresh(spec *Spec[K, S, E, R]) {
 
 // check asks the table whether it takes the event. It sees a copy where that can be
 // had by copying, so that it cannot change the state.
-func (p *program[K, S, E, R]) check(spec *Spec[K, S, E, R], state *S, found bool) error {
-	if found && p.binding.state.pointerFree {
+func (p *program[K, S, E, R]) check(spec *Spec[K, S, E, R], state *S) error {
+	if p.binding.state.pointerFree {
 		p.before = *state
 		state = &p.before
 	}
