@@ -26,11 +26,16 @@ func reserve(f *os.File, size int64) error {
 	return err
 }
 
-// evict drops clean pages only: what has not been synced stays in the cache.
+// evict drops clean pages only: what has not been synced stays in the cache. It is a
+// hint, so a file system that knows no such thing is no error.
 func evict(f *os.File) error {
-	return control(f, "fadvise", func(fd int) error {
+	err := control(f, "fadvise", func(fd int) error {
 		return unix.Fadvise(fd, 0, 0, unix.FADV_DONTNEED)
 	})
+	if isAny(err, unix.EINVAL, unix.EOPNOTSUPP, unix.ENOSYS) {
+		return nil
+	}
+	return err
 }
 
 // control runs call with the descriptor of f, which cannot be closed and used
