@@ -133,8 +133,8 @@ func (s *Shard) turn() bool {
 		s.applyRun()
 		busy = true
 	}
+	busy = s.advanceRound() || busy // first, because a round begins between two syncs
 	busy = s.commit(drained) || busy
-	busy = s.advanceRound() || busy
 	return s.advanceEnd() || busy
 }
 
