@@ -134,7 +134,8 @@ func (r *recovery) reset() {
 }
 
 // load loads the newest snapshot that is whole. One that is damaged is left out,
-// with a warning, if an older state and all of the log behind it are there.
+// with a warning, if an older state and all of the log behind it are there. It no
+// longer counts then: of the two that are kept, both should be good.
 func (r *recovery) load() error {
 	for i := len(r.current.Snapshots) - 1; i >= 0; i-- {
 		number := r.current.Snapshots[i]
@@ -142,6 +143,7 @@ func (r *recovery) load() error {
 		err := r.loadSnapshot(number)
 		if err == nil {
 			r.base = number
+			r.current.Snapshots = r.current.Snapshots[:i+1]
 			return nil
 		}
 		if errors.Is(err, snapshot.ErrFormat) {
@@ -153,6 +155,7 @@ func (r *recovery) load() error {
 		}
 	}
 	r.reset()
+	r.current.Snapshots = nil
 	return nil
 }
 
