@@ -284,6 +284,9 @@ func (j *roundJob) finish(c *Config, number uint64) error {
 	j.writer = nil
 	j.bytes = int64(summary.DataBytes)
 	if _, err := snapshot.Publish(c.Log.FS, path+".tmp", path, c.snapshotID(number)); err != nil {
+		// It has one of two names. If it stays, the next round removes it.
+		_ = c.Log.FS.Remove(path + ".tmp")
+		_ = c.Log.FS.Remove(path)
 		return err
 	}
 	if err := j.current.write(c.Log.FS, c.Dir); err != nil {
