@@ -79,7 +79,8 @@ type Options struct {
 	EventBytesMax int
 	KeyBytesMax   int
 	// InboxBytes is how much waits for a shard before senders wait for room, a power
-	// of two. 0 means 1 MiB; it is raised to hold four of the largest events.
+	// of two. 0 means 1 MiB; it is raised to hold four of the largest events, and to
+	// 64 KiB.
 	InboxBytes int
 	// SnapshotBytes is how much log starts a snapshot. Recovery replays about so much
 	// at most, or as much as the last snapshot was large. 0 means 256 MiB.
@@ -128,7 +129,7 @@ func (o Options) complete() (Options, error) {
 	if err := o.check(); err != nil {
 		return o, err
 	}
-	for o.InboxBytes < 4*(o.EventBytesMax+o.KeyBytesMax+64) {
+	for o.InboxBytes < 4*max(o.EventBytesMax+o.KeyBytesMax+64, blockTargetBytes) {
 		o.InboxBytes *= 2
 	}
 	return o, nil

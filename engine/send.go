@@ -63,6 +63,8 @@ func (e *Engine) unclaimed(ctx context.Context, index int, outcome ring.Outcome,
 			return ErrOverloaded
 		}
 		return s.Inbox().WaitRoom(ctx, n)
+	case ring.BadSize:
+		return fmt.Errorf("%w: a block of %d bytes, and the inbox takes %d", ErrTooLarge, n, s.Inbox().MaxBlock())
 	}
 	return nil // stale: the route was replaced
 }
