@@ -212,19 +212,19 @@ func reseal(b []byte, id ID) {
 	}
 }
 
-// Goal: what a hash vouches for is still checked, so that a mistake of a writer
-// does not become a wrong state or a huge allocation.
-// Method: fields are changed and every hash is made right again.
-func TestFieldsThatDoNotFitAreRefusedWithRightHashes(t *testing.T) {
-	_, good := sampleFile(t)
+// A forgery changes a field of the sample file; what must say so.
+type forgery struct {
+	what, want string
+	change     func(b []byte)
+}
+
+// forgeries of the sample file good.
+func forgeries(good []byte) []forgery {
 	foot := len(good) - footBytes
 	directory := int(binary.LittleEndian.Uint64(good[foot+footDirectory:]))
 	first := headBytes + len("header")
 	second, third := directory+itemBytes, directory+2*itemBytes
-	for _, c := range []struct {
-		what, want string
-		change     func(b []byte)
-	}{
+	return []forgery{
 		{"reserved bytes in the head", "reserved", func(b []byte) { b[headReserved] = 1 }},
 		{"version 0", "reserved", func(b []byte) { b[headVersion] = 0 }},
 		{"header longer than the limit", "the header has 1048577 bytes, more than 1048576", func(b []byte) { put32(b, headLength, HeaderBytesMax+1) }},
@@ -282,7 +282,15 @@ func TestFieldsThatDoNotFitAreRefusedWithRightHashes(t *testing.T) {
 			clear(b[last+itemBlocks : last+itemSequence])
 			clear(b[last+itemLength : foot])
 		}},
-	} {
+	}
+}
+
+// Goal: what a hash vouches for is still checked, so that a mistake of a writer
+// does not become a wrong state or a huge allocation.
+// Method: fields are changed and every hash is made right again.
+func TestFieldsThatDoNotFitAreRefusedWithRightHashes(t *testing.T) {
+	_, good := sampleFile(t)
+	for _, c := range forgeries(good) {
 		bad := slices.Clone(good)
 		c.change(bad)
 		reseal(bad, testID)
