@@ -2,7 +2,9 @@ package fuzz
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -67,11 +69,11 @@ func snapshot(r *rig) error {
 
 // Goal: wherever the power is cut or the process killed, what is recovered is a
 // prefix with everything acknowledged, it can be built on, and it stays.
-// Method: one life of a store, cut off after every operation of its disk, with every
-// model of a crash.
+// Method: one life of a store, cut off after every operation of its disk; each time
+// some of the models of a crash take their turn, and with more rounds all of them.
 func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 	random := random(t)
-	seed, crashes, began := random.Uint64(), 0, time.Now()
+	seed, crashes := random.Uint64(), 0
 	for stop := 0; ; stop++ {
 		r := newRig(small(), hashes["full"])
 		r.disk.StopAfter(stop)
@@ -79,9 +81,8 @@ func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 		if err != nil {
 			t.Fatalf("stopped after operation %d: %v", stop, err)
 		}
-		for _, model := range crashfs.Models(seed + uint64(stop)) {
-			left := r.disk.Crash(model)
-			if err := survives(r, left, model, rand.New(rand.NewPCG(seed, 2))); err != nil {
+		for _, model := range turn(crashfs.Models(seed+uint64(stop)), stop, 2**rounds) {
+			if err := survives(r, r.disk.Crash(model), model, rand.New(rand.NewPCG(seed, 2))); err != nil {
 				t.Fatalf("stopped after operation %d, %v: %v", stop, model, err)
 			}
 			crashes++
@@ -90,24 +91,32 @@ func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 			t.Fatal(err)
 		}
 		if whole {
-			t.Logf("%d crashes in %v, %d operations", crashes, time.Since(began), stop)
+			t.Logf("%d crashes in %d operations", crashes, stop)
 			return
 		}
 	}
 }
 
+// turn gives n of the models, others at every turn.
+func turn(models []crashfs.Model, at, n int) []crashfs.Model {
+	n = min(n, len(models))
+	first := at * n % len(models)
+	return append(models[first:len(models):len(models)], models[:first]...)[:n]
+}
+
+// floorOf says what must survive a crash.
+func floorOf(model crashfs.Model) floor {
+	if model.Data == crashfs.Kept {
+		return kept
+	}
+	return safe
+}
+
 // survives opens what a crash of r has left, judges it, and goes on with it through
 // another crash.
 func survives(r *rig, left *crashfs.FS, model crashfs.Model, random *rand.Rand) error {
-	least := safe
-	if model.Data == crashfs.Kept {
-		least = kept
-	}
 	again := r.on(left)
-	if err := again.open(); err != nil {
-		return err
-	}
-	if err := again.judge(least); err != nil {
+	if err := again.reopen(floorOf(model)); err != nil {
 		return err
 	}
 	if err := again.load(random, 12, engine.Durable); err != nil {
@@ -116,11 +125,89 @@ func survives(r *rig, left *crashfs.FS, model crashfs.Model, random *rand.Rand) 
 	if err := again.crash(crashfs.Model{Seed: model.Seed}); err != nil {
 		return err
 	}
-	if err := again.open(); err != nil {
-		return err
-	}
-	if err := again.judge(safe); err != nil {
+	if err := again.reopen(safe); err != nil {
 		return err
 	}
 	return again.abandon()
+}
+
+// reopen opens the store and judges it.
+func (r *rig) reopen(least floor) error {
+	if err := r.open(); err != nil {
+		return err
+	}
+	return r.judge(least)
+}
+
+// Goal: a second crash, at any moment of a recovery, changes nothing.
+// Method: a sample of the crashes above; of each the recovery is cut off after every
+// operation of its disk. What a power cut has left is on the disk, so that what is
+// recovered must be exactly what one recovery alone finds.
+func TestACrashAtAnyMomentOfARecoveryChangesNothing(t *testing.T) {
+	random := random(t)
+	seed, crashes := random.Uint64(), 0
+	for stop := 40 + random.IntN(60); ; stop += max(1, 150 / *rounds) {
+		r := newRig(small(), hashes["full"])
+		r.disk.StopAfter(stop)
+		whole, err := live(r, rand.New(rand.NewPCG(seed, 1)))
+		if err != nil {
+			t.Fatalf("stopped after operation %d: %v", stop, err)
+		}
+		for _, model := range []crashfs.Model{{Data: crashfs.Torn, Entries: true, Seed: seed}, {Data: crashfs.Kept}} {
+			n, err := recoverTwice(r, model, 1+stop%3)
+			if err != nil {
+				t.Fatalf("stopped after operation %d, %v: %v", stop, model, err)
+			}
+			crashes += n
+		}
+		if err := r.abandon(); err != nil {
+			t.Fatal(err)
+		}
+		if whole {
+			t.Logf("%d crashes of recoveries", crashes)
+			return
+		}
+	}
+}
+
+// recoverTwice crashes the recovery of what model has left after each of its
+// operations, and says how many there were.
+func recoverTwice(r *rig, model crashfs.Model, shards int) (crashes int, err error) {
+	once := r.on(r.disk.Crash(model))
+	if err := once.reopen(floorOf(model)); err != nil {
+		return 0, err
+	}
+	want := once.lengths()
+	if err := once.abandon(); err != nil {
+		return 0, err
+	}
+	for stop := 0; ; stop++ {
+		twice := r.on(r.disk.Crash(model))
+		twice.options.Shards = shards
+		twice.disk.StopAfter(stop)
+		failed := twice.open()
+		second := crashfs.Models(model.Seed + uint64(stop))[stop%9]
+		if err := twice.crash(second); err != nil {
+			return crashes, err
+		}
+		if err := twice.reopen(safe); err != nil {
+			return crashes, fmt.Errorf("recovery stopped after operation %d, %v: %w", stop, second, err)
+		}
+		if have := twice.lengths(); model.Data != crashfs.Kept && !slices.Equal(have, want) {
+			return crashes, fmt.Errorf("recovery stopped after operation %d, %v: it finds %v events, without that %v", stop, second, have, want)
+		}
+		if err := twice.abandon(); err != nil {
+			return crashes, err
+		}
+		if crashes++; failed == nil {
+			return crashes, nil
+		}
+	}
+}
+
+// lengths is how many events each partition holds, according to the oracle.
+func (r *rig) lengths() []int {
+	var n []int
+	r.oracle.each(func(l *line) { n = append(n, len(l.events)) })
+	return n
 }

@@ -1,0 +1,3 @@
+package fuzz
+
+func beChild(dir string) error { return nil }
