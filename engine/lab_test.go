@@ -31,12 +31,18 @@ func smallStore() engine.Options {
 
 func newLab(tb testing.TB, options engine.Options, tables ...engine.Definition) *lab {
 	tb.Helper()
-	l := &lab{tb: tb, disk: crashfs.New(), options: options, tables: tables}
+	return (&lab{tb: tb, options: options, tables: tables}).start()
+}
+
+// start opens a new store, which is closed when the test ends.
+func (l *lab) start() *lab {
+	l.tb.Helper()
+	l.disk = crashfs.New()
 	l.now.Store(1e18)
 	l.open()
-	tb.Cleanup(func() {
+	l.tb.Cleanup(func() {
 		if err := l.engine.Close(); err != nil && !l.broken {
-			tb.Errorf("close: %v", err)
+			l.tb.Errorf("close: %v", err)
 		}
 	})
 	return l
