@@ -167,9 +167,13 @@ func (s *Shard) releaseWritten() {
 	}
 }
 
-// startSync begins a sync job if frames are waiting for one.
+// startSync begins a sync job if frames are waiting for one. After a failure there is
+// none: what a second try would say is worth nothing.
 func (s *Shard) startSync() bool {
 	j := &s.log
+	if s.failed() {
+		return false
+	}
 	if j.lane.busy {
 		if j.forced() {
 			j.lane.hasten()
