@@ -22,16 +22,14 @@ type lane struct {
 	free   chan *workload.Batch // back to it
 
 	nanosPerEvent float64 // of an open loop; else 0
-	sent          uint64
-	acked         uint64
-	window        []int64 // since when the events that are not acknowledged wait
-	clock         int64   // the time when it was last read
-	last          uint64  // the ordinal after that of the last event
+	stepwise      bool    // only a Flush, or a call, says what is acknowledged
+	sent, acked   uint64
+	waiting       unsettled
+	clock         int64  // the time when it was last read
+	pushed        uint64 // so many events had been sent at the last Push
 	marks         struct{ sent, acked uint64 }
+	timer         *time.Timer
 }
-
-// stampEvents is how many events of a closed loop share one reading of the clock.
-const stampEvents = 64
 
 // starvedFor is how long a lane without events waits before it flushes.
 const starvedFor = 10 * time.Millisecond
@@ -48,6 +46,10 @@ func newLane(number int, t Target, p Producer, l *Load, m *meter) *lane {
 	if l.Rate > 0 {
 		ln.nanosPerEvent = 1e9 / l.Rate
 	}
+	// A mark is an acknowledged prefix; with several shards a count of settled events
+	// does not tell which ones they are.
+	ln.stepwise = l.Door == Single || l.Mark != nil && t.Shards() > 1
+	ln.timer = time.NewTimer(0)
 	return ln
 }
 
@@ -90,31 +92,48 @@ func (ln *lane) run(ctx context.Context) error {
 	}
 }
 
-// next is the next batch; nil at the end, when all are acknowledged. A lane that
-// has to wait for it flushes.
-func (ln *lane) next(ctx context.Context) (*workload.Batch, error) {
+// next is the next batch; nil at the end, when all are acknowledged. A lane that has
+// to wait for it long flushes.
+func (ln *lane) next(ctx context.Context) (b *workload.Batch, err error) {
+	came := true
 	select {
-	case b := <-ln.full:
-		if b == nil {
-			return nil, ln.flush(ctx)
-		}
-		return b, nil
+	case b = <-ln.full:
 	default:
-	}
-	select {
-	case b := <-ln.full:
-		if b == nil {
-			return nil, ln.flush(ctx)
+		if b, came, err = ln.await(ctx, ln.full); err == nil && !came {
+			if err = ln.flush(ctx); err == nil {
+				b = <-ln.full
+			}
 		}
-		return b, nil
-	case <-ctx.Done():
-		return nil, nil // another lane failed
-	case <-time.After(starvedFor):
 	}
-	if err := ln.flush(ctx); err != nil {
+	if b != nil || err != nil || ctx.Err() != nil {
+		return b, err // an end of ctx is the failure of another lane
+	}
+	if _, _, err = ln.await(ctx, nil); err != nil || ctx.Err() != nil {
 		return nil, err
 	}
-	return <-ln.full, nil
+	return nil, ln.flush(ctx)
+}
+
+// await pushes, and settles until a batch comes, for starvedFor at most. Without a
+// channel there is only so much to wait for as is unsettled.
+func (ln *lane) await(ctx context.Context, full <-chan *workload.Batch) (b *workload.Batch, came bool, err error) {
+	if err := ln.push(); err != nil {
+		return nil, false, err
+	}
+	for began := ln.meter.now(); ln.meter.now()-began < int64(starvedFor) && (full != nil || !ln.waiting.empty()); {
+		ln.timer.Reset(ln.nap(starvedFor))
+		select {
+		case b := <-full:
+			return b, true, nil
+		case <-ctx.Done():
+			return nil, true, nil
+		case <-ln.timer.C:
+		}
+		if err := ln.settle(); err != nil {
+			return nil, false, err
+		}
+	}
+	return nil, false, nil
 }
 
 // batch sends the events of b through the producer.
@@ -128,9 +147,9 @@ func (ln *lane) batch(ctx context.Context, b *workload.Batch) error {
 			return fmt.Errorf("bench: send: %w", err)
 		}
 		ln.sent++
-		ln.last = e.Ordinal + 1
+		ln.waiting.grow(ln.sent, e.Ordinal+1)
 		if ln.sent-ln.acked >= uint64(ln.load.Window) {
-			if err := ln.flush(ctx); err != nil {
+			if err := ln.shrink(ctx); err != nil {
 				return err
 			}
 		}
@@ -141,29 +160,29 @@ func (ln *lane) batch(ctx context.Context, b *workload.Batch) error {
 
 // stamp notes since when an event waits: in a closed loop since the last reading of
 // the clock, in an open loop since it was due. Until it is due, what was sent before
-// it is flushed.
+// it is pushed.
 func (ln *lane) stamp(ctx context.Context, ordinal uint64, i int) error {
-	if ln.nanosPerEvent == 0 {
-		if i%stampEvents == 0 || len(ln.window) == 0 {
-			ln.clock = ln.meter.now()
-		}
-		ln.window = append(ln.window, ln.clock)
-		return nil
-	}
 	due := ln.due(ordinal)
-	if due > ln.clock || i%stampEvents == 0 {
-		ln.clock = ln.meter.now()
-	}
-	if due > ln.clock {
-		if err := ln.flush(ctx); err != nil {
+	if i%stampEvents == 0 || ln.waiting.empty() || ln.nanosPerEvent > 0 && due > ln.clock {
+		if err := ln.settle(); err != nil {
 			return err
 		}
-		ln.wait(ctx, due)
+	}
+	if ln.nanosPerEvent == 0 {
+		if i%stampEvents == 0 || ln.waiting.empty() {
+			ln.waiting.add(ln.clock)
+		}
+		return nil
+	}
+	if due > ln.clock {
+		if err := ln.wait(ctx, due); err != nil {
+			return err
+		}
 	}
 	if i%stampEvents == 0 {
 		ln.meter.late(ln.clock - due)
 	}
-	ln.window = append(ln.window, due)
+	ln.waiting.add(due)
 	return nil
 }
 
@@ -177,40 +196,97 @@ func (ln *lane) due(ordinal uint64) int64 {
 const sleepAtLeast = 200 * time.Microsecond
 
 // wait returns at the time due, or when ctx ends.
-func (ln *lane) wait(ctx context.Context, due int64) {
+func (ln *lane) wait(ctx context.Context, due int64) error {
+	if err := ln.push(); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
-		ln.clock = ln.meter.now()
+		if err := ln.settle(); err != nil {
+			return err
+		}
 		left := time.Duration(due - ln.clock)
 		switch {
 		case left <= 0:
-			return
+			return nil
 		case left < sleepAtLeast && !ln.load.onlySleep:
 			runtime.Gosched()
 		default:
+			ln.timer.Reset(ln.nap(left))
 			select {
-			case <-time.After(left):
+			case <-ln.timer.C:
 			case <-ctx.Done():
 			}
 		}
 	}
+	return nil
 }
 
-// flush waits until every event of the window is acknowledged and records their
-// latencies.
+// nap is how long to sleep of a longer time: short while something is to be settled.
+func (ln *lane) nap(d time.Duration) time.Duration {
+	if ln.waiting.empty() {
+		return d
+	}
+	return min(d, sleepAtLeast)
+}
+
+// push sends off what the producer has gathered.
+func (ln *lane) push() error {
+	if ln.pushed == ln.sent || ln.waiting.empty() {
+		return nil
+	}
+	ln.pushed = ln.sent
+	ln.meter.sent.Store(ln.sent)
+	if err := ln.door.Push(); err != nil {
+		return fmt.Errorf("bench: push: %w", err)
+	}
+	return nil
+}
+
+// settle reads the clock, and looks what has been acknowledged since the last look.
+func (ln *lane) settle() error {
+	settled := ln.acked
+	if !ln.stepwise {
+		settled = ln.door.Settled()
+	}
+	ln.clock = ln.meter.now()
+	if settled == ln.acked {
+		return nil
+	}
+	return ln.settled(settled)
+}
+
+// settled records the latencies of all events up to a count.
+func (ln *lane) settled(count uint64) error {
+	ln.acked = count
+	ln.waiting.settle(count, func(r run, events uint64) {
+		ln.meter.record(ln.clock-r.since, events)
+		ln.marks.acked = r.next
+	})
+	ln.meter.sent.Store(ln.sent)
+	ln.meter.acked.Store(count)
+	ln.meter.mergeNow(ln.clock)
+	return ln.mark()
+}
+
+// shrink makes room in the window. A producer that has gathered most of it has to be
+// flushed; a larger window never gets here, because Send waits.
+func (ln *lane) shrink(ctx context.Context) error {
+	if err := ln.settle(); err != nil || ln.sent-ln.acked < uint64(ln.load.Window) {
+		return err
+	}
+	return ln.flush(ctx)
+}
+
+// flush waits until every event that was sent is acknowledged.
 func (ln *lane) flush(ctx context.Context) error {
-	if len(ln.window) == 0 {
+	if ln.waiting.empty() {
 		return nil
 	}
 	if err := ln.door.Flush(ctx); err != nil {
 		return fmt.Errorf("bench: flush: %w", err)
 	}
 	ln.clock = ln.meter.now()
-	ln.acked, ln.marks.acked = ln.sent, ln.last
-	ln.meter.record(ln.window, ln.clock)
-	ln.window = ln.window[:0]
-	ln.meter.sent.Store(ln.sent)
-	ln.meter.acked.Store(ln.acked)
-	return ln.mark()
+	return ln.settled(ln.sent)
 }
 
 // mark tells how far the lane is, and how far it may go before the next mark.
@@ -228,7 +304,9 @@ func (ln *lane) singles(ctx context.Context, b *workload.Batch) error {
 		since := ln.meter.now()
 		if ln.nanosPerEvent > 0 {
 			since = ln.due(e.Ordinal)
-			ln.wait(ctx, since)
+			if err := ln.wait(ctx, since); err != nil {
+				return err
+			}
 			ln.meter.late(ln.clock - since)
 		}
 		if err := ln.target.Do(ctx, e); err != nil {
@@ -236,9 +314,9 @@ func (ln *lane) singles(ctx context.Context, b *workload.Batch) error {
 		}
 		ln.sent++
 		ln.acked, ln.marks.acked = ln.sent, e.Ordinal+1
-		ln.window = append(ln.window[:0], since)
-		ln.meter.record(ln.window, ln.meter.now())
-		ln.window = ln.window[:0]
+		ln.clock = ln.meter.now()
+		ln.meter.record(ln.clock-since, 1)
+		ln.meter.mergeNow(ln.clock)
 		ln.meter.sent.Store(ln.sent)
 		ln.meter.acked.Store(ln.acked)
 		if err := ln.mark(); err != nil {

@@ -94,17 +94,13 @@ func (m *meter) lane() *laneMeter {
 // now is the time since the start, in nanoseconds.
 func (lm *laneMeter) now() int64 { return int64(time.Since(lm.meter.start)) }
 
-// record records that everything in since was acknowledged at the time now. Equal
-// neighbours are recorded at once.
-func (lm *laneMeter) record(since []int64, now int64) {
-	for i := 0; i < len(since); {
-		j := i + 1
-		for j < len(since) && since[j] == since[i] {
-			j++
-		}
-		_ = lm.times.RecordValues(bounded(now-since[i]), int64(j-i)) // bounded fits
-		i = j
-	}
+// record records that so many events were acknowledged after so many nanoseconds.
+func (lm *laneMeter) record(nanos int64, events uint64) {
+	_ = lm.times.RecordValues(bounded(nanos), int64(events)) // bounded fits
+}
+
+// mergeNow merges now and then.
+func (lm *laneMeter) mergeNow(now int64) {
 	if now-lm.merged > int64(time.Second/4) {
 		lm.merged = now
 		lm.merge()

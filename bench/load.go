@@ -15,7 +15,8 @@ import (
 type Door string
 
 const (
-	// Batched sends through producers and waits for a whole window of events.
+	// Batched sends through producers, and goes on while a window of events is not
+	// acknowledged.
 	Batched Door = "producer"
 	// Single sends each event by a call of its own, and waits for it.
 	Single Door = "do"
@@ -29,8 +30,7 @@ type Load struct {
 	Producers int
 	// Door is how they send. Empty is Batched.
 	Door Door
-	// Window is how many events a batched producer sends before it waits for their
-	// acknowledgement.
+	// Window is how many events of a batched producer may be unacknowledged.
 	Window int
 	// Rate is the events per second of an open loop; 0 is a closed loop.
 	Rate float64
@@ -75,9 +75,14 @@ type Measured struct {
 	Events uint64
 	// Elapsed is the time from the first event to the last acknowledgement.
 	Elapsed time.Duration
-	// Latency is that of the acknowledgements. In a closed loop it runs from the call
-	// of Send to the end of the Flush, rounded up by the time of up to 63 other
-	// sends; in an open loop from when the event was due.
+	// Latency is that of the acknowledgements: in a closed loop from the call of Send,
+	// rounded up by the time of up to 63 other sends, in an open loop from when the
+	// event was due. It ends when the sender notices, which looks every 64 events, and
+	// while it waits, every millisecond or so; a Send that waits for room notices late,
+	// by up to three eighths of the window. Producers count what is acknowledged: with
+	// several shards, which acknowledge independently, the count is right and which of
+	// the events it was may not be, so that some latencies are too short and others too
+	// long by as much.
 	Latency Latency
 	// Late is, in an open loop, by how much events were sent after they were due; one
 	// event in 64 is looked at.
@@ -94,7 +99,8 @@ func (m *Measured) PerSecond() float64 {
 
 // Run sends a load to t and waits for its end. When ctx ends, no more events are
 // taken from the stream, and those that were are acknowledged; that is no error.
-// With an error, Measured covers what was acknowledged before.
+// With an error, Measured covers what was settled before: with a shard that failed,
+// that is more than what was acknowledged.
 func Run(ctx context.Context, t Target, l Load) (Measured, error) {
 	if err := l.Check(); err != nil {
 		return Measured{}, err
@@ -135,7 +141,7 @@ func cause(ctx context.Context) error {
 func openLanes(t Target, l *Load, m *meter) ([]*lane, error) {
 	lanes := make([]*lane, l.Producers)
 	for i := range lanes {
-		p, err := t.Producer()
+		p, err := t.Producer(l.Window)
 		if err != nil {
 			return nil, fmt.Errorf("bench: producer: %w", err)
 		}

@@ -142,7 +142,7 @@ type failing struct {
 
 var errFull = errors.New("no room")
 
-func (f *failing) Producer() (Producer, error) { return f, nil }
+func (f *failing) Producer(int) (Producer, error) { return f, nil }
 func (f *failing) Send(context.Context, workload.Event) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -152,6 +152,8 @@ func (f *failing) Send(context.Context, workload.Event) error {
 	return nil
 }
 func (f *failing) Do(ctx context.Context, e workload.Event) error { return f.Send(ctx, e) }
+func (f *failing) Push() error                                    { return nil }
+func (f *failing) Settled() uint64                                { return 0 }
 func (f *failing) Flush(context.Context) error                    { return nil }
 func (f *failing) Close(context.Context) error                    { return nil }
 
@@ -165,114 +167,6 @@ func TestFailedSendEndsTheLoadOfAllProducers(t *testing.T) {
 			}
 		}
 	}
-}
-
-func TestMarksEncloseWhatWasSent(t *testing.T) {
-	var mu sync.Mutex
-	may, acked := map[int]uint64{}, map[int]uint64{}
-	m := &watching{Memory: NewMemory()}
-	m.check = func(sent uint64) {
-		mu.Lock()
-		defer mu.Unlock()
-		if may[0] < sent {
-			t.Errorf("event %d is sent, the mark allows %d", sent, may[0])
-		}
-	}
-	l := Load{Source: generated(t, workload.Generated{Keys: 9, Events: 5000}), Producers: 1, Window: 70}
-	l.Mark = func(p int, sent, done uint64) error {
-		mu.Lock()
-		defer mu.Unlock()
-		may[p], acked[p] = sent, done
-		return nil
-	}
-	if _, err := Run(t.Context(), m, l); err != nil || acked[0] != 5000 {
-		t.Errorf("acked %d, %v", acked[0], err)
-	}
-}
-
-// watching is a target that shows each event as it is sent.
-type watching struct {
-	*Memory
-	sent  uint64
-	check func(sent uint64)
-	flush func()
-}
-
-func (w *watching) Producer() (Producer, error) { return w, nil }
-func (w *watching) Send(ctx context.Context, e workload.Event) error {
-	w.sent++
-	w.check(w.sent)
-	return w.Do(ctx, e)
-}
-func (w *watching) Flush(context.Context) error {
-	if w.flush != nil {
-		w.flush()
-	}
-	return nil
-}
-
-// Goal: a store that stalls is not excused from the events that it delays. Method:
-// a thousand events a second, of which the first flush stalls for one second, in a
-// bubble whose clock is exact.
-func TestOpenLoopCountsFromWhenAnEventWasDue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		stalled := false
-		w := &watching{Memory: NewMemory(), check: func(uint64) {}}
-		w.flush = func() {
-			if !stalled {
-				stalled = true
-				<-time.After(time.Second)
-			}
-		}
-		l := Load{Source: generated(t, workload.Generated{Keys: 9, Events: 2000}), Producers: 1, Window: 1 << 16, Rate: 1000, onlySleep: true}
-		r, err := Run(t.Context(), w, l)
-		if err != nil || r.Events != 2000 || r.Elapsed < 1999*time.Millisecond {
-			t.Fatalf("%+v, %v", r, err)
-		}
-		if r.Latency.Max < int64(990*time.Millisecond) || r.Latency.P90 < int64(700*time.Millisecond) || r.Latency.P50 > int64(10*time.Millisecond) {
-			t.Errorf("half of the events waited up to a second: %+v", r.Latency)
-		}
-		if r.Late.Max < int64(900*time.Millisecond) {
-			t.Errorf("the stall made events late: %+v", r.Late)
-		}
-	})
-}
-
-func TestOpenLoopNeverSendsEarly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		w := &watching{Memory: NewMemory()}
-		w.check = func(sent uint64) {
-			if due := time.Duration(sent-1) * 100 * time.Microsecond; time.Since(start) < due {
-				t.Errorf("event %d is sent at %v", sent, time.Since(start))
-			}
-		}
-		l := Load{Source: generated(t, workload.Generated{Keys: 9, Events: 500}), Producers: 1, Window: 64, Rate: 10_000, onlySleep: true}
-		if _, err := Run(t.Context(), w, l); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func TestDurationAndProgressFollowTheClock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var seen []Progress
-		w := &watching{Memory: NewMemory(), check: func(uint64) {}, flush: func() { <-time.After(10 * time.Millisecond) }}
-		l := Load{Source: generated(t, workload.Generated{Keys: 9}), Producers: 1, Window: 100, Duration: 3500 * time.Millisecond}
-		l.Progress = func(p Progress) { seen = append(seen, p) }
-		r, err := Run(t.Context(), w, l)
-		if err != nil || len(seen) < 3 {
-			t.Fatalf("%d lines, %v", len(seen), err)
-		}
-		for _, p := range seen[:3] {
-			if p.Rate < 9000 || p.Rate > 11_000 || p.Latency.P50 < int64(9*time.Millisecond) {
-				t.Errorf("100 events in 10 ms: %+v", p)
-			}
-		}
-		if r.Elapsed < 3500*time.Millisecond || r.Elapsed > 4*time.Second {
-			t.Errorf("took %v", r.Elapsed)
-		}
-	})
 }
 
 // slow is a source that has nothing for a while.

@@ -18,7 +18,7 @@ type Memory struct {
 func NewMemory() *Memory { return &Memory{states: make(map[string]*workload.Stats)} }
 
 // Producer is a door without a buffer.
-func (m *Memory) Producer() (Producer, error) { return memoryProducer{m}, nil }
+func (m *Memory) Producer(int) (Producer, error) { return &memoryProducer{m: m}, nil }
 
 // Do applies e.
 func (m *Memory) Do(_ context.Context, e workload.Event) error {
@@ -64,29 +64,33 @@ func (m *Memory) Shards() int { return 1 }
 // Close does nothing.
 func (m *Memory) Close(context.Context) error { return nil }
 
-type memoryProducer struct{ m *Memory }
+type memoryProducer struct {
+	m    *Memory
+	sent uint64
+}
 
-func (p memoryProducer) Send(ctx context.Context, e workload.Event) error { return p.m.Do(ctx, e) }
+func (p *memoryProducer) Send(ctx context.Context, e workload.Event) error {
+	p.sent++
+	return p.m.Do(ctx, e)
+}
 
-func (p memoryProducer) Flush(context.Context) error { return nil }
+func (p *memoryProducer) Push() error { return nil }
 
-func (p memoryProducer) Close(context.Context) error { return nil }
+func (p *memoryProducer) Settled() uint64 { return p.sent }
+
+func (p *memoryProducer) Flush(context.Context) error { return nil }
+
+func (p *memoryProducer) Close(context.Context) error { return nil }
 
 // Null is a Target that forgets everything: what is left is the cost of the load
 // generator.
 type Null struct{}
 
 // Producer is a door to nowhere.
-func (Null) Producer() (Producer, error) { return Null{}, nil }
+func (Null) Producer(int) (Producer, error) { return new(nullProducer), nil }
 
 // Do does nothing.
 func (Null) Do(context.Context, workload.Event) error { return nil }
-
-// Send does nothing.
-func (Null) Send(context.Context, workload.Event) error { return nil }
-
-// Flush does nothing.
-func (Null) Flush(context.Context) error { return nil }
 
 // Get finds nothing.
 func (Null) Get(context.Context, []byte) (workload.Stats, bool, error) {
@@ -104,3 +108,19 @@ func (Null) Shards() int { return 1 }
 
 // Close does nothing.
 func (Null) Close(context.Context) error { return nil }
+
+// nullProducer counts what it forgets.
+type nullProducer uint64
+
+func (p *nullProducer) Send(context.Context, workload.Event) error {
+	*p++
+	return nil
+}
+
+func (p *nullProducer) Push() error { return nil }
+
+func (p *nullProducer) Settled() uint64 { return uint64(*p) }
+
+func (p *nullProducer) Flush(context.Context) error { return nil }
+
+func (p *nullProducer) Close(context.Context) error { return nil }

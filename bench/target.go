@@ -17,8 +17,8 @@ import (
 // Target is a store under load: a table from keys to workload.Stats. It is safe
 // for concurrent use.
 type Target interface {
-	// Producer opens a door for many events.
-	Producer() (Producer, error)
+	// Producer opens a door for many events, of which window may be unsettled.
+	Producer(window int) (Producer, error)
 	// Do sends one event and returns once it is acknowledged. It keeps nothing of e.
 	Do(ctx context.Context, e workload.Event) error
 	// Get is the state of a key, and whether there is one.
@@ -36,8 +36,16 @@ type Target interface {
 
 // Producer sends many events. It must be used by one goroutine at a time.
 type Producer interface {
-	// Send sends an event, now or with those after it. It keeps nothing of e.
+	// Send sends an event, now or with those after it. It keeps nothing of e. It waits
+	// while more events are unsettled than the store allows.
 	Send(ctx context.Context, e workload.Event) error
+	// Push sends off what Send has gathered, as far as there is room, and waits for
+	// nothing.
+	Push() error
+	// Settled is how many events are acknowledged, or never will be; the next call of
+	// Send or Flush returns an error then. With one shard they are the first that were
+	// sent.
+	Settled() uint64
 	// Flush returns nil once every event that was sent is acknowledged.
 	Flush(ctx context.Context) error
 	// Close gives back what the producer holds of the store, after a Flush.

@@ -66,7 +66,7 @@ func openToy(dir, how string) (bench.Target, error) {
 	return t, lines.Err()
 }
 
-func (t *toy) Producer() (bench.Producer, error) { return toyProducer{t}, nil }
+func (t *toy) Producer(int) (bench.Producer, error) { return &toyProducer{toy: t}, nil }
 
 func (t *toy) Do(ctx context.Context, e workload.Event) error {
 	t.mu.Lock()
@@ -94,11 +94,26 @@ func (t *toy) flush() error {
 
 func (t *toy) Close(context.Context) error { return errors.Join(t.w.Flush(), t.file.Close()) }
 
-type toyProducer struct{ *toy }
+// toyProducer counts as settled what it had sent at its last Flush.
+type toyProducer struct {
+	*toy
+	sent, settled uint64
+}
 
-func (p toyProducer) Send(ctx context.Context, e workload.Event) error { return p.Do(ctx, e) }
-func (p toyProducer) Flush(context.Context) error                      { return p.flush() }
-func (p toyProducer) Close(context.Context) error                      { return nil }
+func (p *toyProducer) Send(ctx context.Context, e workload.Event) error {
+	p.sent++
+	return p.Do(ctx, e)
+}
+
+func (p *toyProducer) Push() error     { return nil }
+func (p *toyProducer) Settled() uint64 { return p.settled }
+
+func (p *toyProducer) Flush(context.Context) error {
+	p.settled = p.sent
+	return p.flush()
+}
+
+func (p *toyProducer) Close(context.Context) error { return nil }
 
 func drillOf(t *testing.T, how string, kills int) (Report, []Round, error) {
 	t.Helper()

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-	"unsafe"
 
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/workload"
@@ -150,12 +149,14 @@ type folded[E any] struct {
 	of     func(workload.Event) E
 }
 
-func (s *folded[E]) Producer() (bench.Producer, error) {
-	p, err := s.table.Producer(engine.ProducerOptions[string, E]{Ack: s.ack})
-	if err != nil {
-		return nil, err
-	}
-	return &producer[E]{p: p, of: s.of}, nil
+// Producer leaves a quarter of the window for what the producer gathers.
+func (s *folded[E]) Producer(window int) (bench.Producer, error) {
+	p := &producer[E]{of: s.of}
+	var err error
+	p.p, err = s.table.Producer(engine.ProducerOptions[string, E]{
+		Ack: s.ack, Refused: p.refuse, InFlightMax: max(1, window-window/4),
+	})
+	return p, err
 }
 
 func (s *folded[E]) Do(ctx context.Context, e workload.Event) error {
@@ -204,18 +205,3 @@ func (s *folded[E]) Shards() int {
 }
 
 func (s *folded[E]) Close(ctx context.Context) error { return s.engine.Shutdown(ctx) }
-
-// producer is the engine's as a bench.Producer.
-type producer[E any] struct {
-	p  *engine.Producer[string, workload.Stats, E, struct{}]
-	of func(workload.Event) E
-}
-
-// Send lends the key as a string: the engine encodes it before it returns.
-func (p *producer[E]) Send(ctx context.Context, e workload.Event) error {
-	return p.p.Send(ctx, unsafe.String(unsafe.SliceData(e.Key), len(e.Key)), p.of(e))
-}
-
-func (p *producer[E]) Flush(ctx context.Context) error { return p.p.Flush(ctx) }
-
-func (p *producer[E]) Close(ctx context.Context) error { return p.p.Close(ctx) }
