@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/keyfold/keyfold/internal/ring"
 	"github.com/keyfold/keyfold/shard"
@@ -15,8 +16,9 @@ type ProducerOptions[K comparable, E any] struct {
 	// Ack is how far events must have come for Flush to count them.
 	Ack Ack
 	// Refused is called, on the goroutine that calls Send, Flush or Close, for every
-	// event that was not done, with the reason. If it is nil, Flush returns the first
-	// such error instead.
+	// event that was not done, with the reason. It may send to the same producer; what
+	// it sends during a Flush is a matter of the next one. It must not flush or close
+	// it: that returns ErrInside. If it is nil, Flush returns the first such error.
 	Refused func(k K, e E, err error)
 	// InFlightMax is how many events may be on their way before Send waits. 0 means
 	// 1 << 18.
@@ -50,6 +52,7 @@ type Producer[K comparable, S, E, R any] struct {
 	unsent  uint64 // events that no inbox took, since the producer was made
 	refused refusals
 	failure error // the first since the last Flush, if nobody else was told
+	handing bool  // Refused is running
 	closed  bool
 }
 
@@ -86,6 +89,9 @@ func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K
 func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 	if p.closed {
 		return ErrClosed
+	}
+	if p.refused.count.Load() >= refusedMax {
+		p.handBack() // before the event is encoded: Refused may send, too
 	}
 	p.key, p.event = k, e
 	block, hash, err := appendOp(p.binding, p.scratch[:0], shard.KindEvent, &p.key, &p.event)
@@ -195,14 +201,10 @@ func (p *Producer[K, S, E, R]) pushAll(ctx context.Context) error {
 	return nil
 }
 
-// throttle waits while too many events are in flight, and hands back what was
-// refused before it becomes much.
+// throttle waits while too many events are in flight.
 func (p *Producer[K, S, E, R]) throttle(ctx context.Context) error {
 	if p.binding.engine.inside() {
 		return ErrInside
-	}
-	if p.refused.count() >= refusedMax {
-		p.handBack()
 	}
 	if !p.crowded() {
 		return nil
@@ -210,7 +212,7 @@ func (p *Producer[K, S, E, R]) throttle(ctx context.Context) error {
 	return p.slot.WaitCompleted(ctx, p.sent-uint64(p.options.InFlightMax)/2)
 }
 
-// refuse hands back the events of a buffer that no shard takes.
+// refuse keeps the events of a buffer that no shard takes, to be handed back.
 func (p *Producer[K, S, E, R]) refuse(index int, err error) {
 	b := &p.buffers[index]
 	shard.EachOp(b.block, func(_ uint64, op []byte) {
@@ -219,11 +221,15 @@ func (p *Producer[K, S, E, R]) refuse(index int, err error) {
 	})
 	p.unsent += uint64(b.count)
 	b.count, b.block = 0, b.block[:0]
-	p.handBack()
 }
 
 // handBack calls the user's Refused, or keeps the first error for Flush.
 func (p *Producer[K, S, E, R]) handBack() {
+	if p.handing {
+		return
+	}
+	p.handing = true
+	defer func() { p.handing = false }()
 	for _, r := range p.refused.take() {
 		if p.options.Refused == nil {
 			p.fail(r.err)
@@ -255,6 +261,9 @@ func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error {
 	if p.closed {
 		return ErrClosed
 	}
+	if p.handing || p.binding.engine.inside() {
+		return ErrInside
+	}
 	if err := p.pushAll(ctx); err != nil {
 		return unknown(err)
 	}
@@ -285,15 +294,15 @@ func (p *Producer[K, S, E, R]) Progress() (sent, settled uint64) {
 }
 
 // Close flushes, and gives back what the producer holds of the engine. Further calls
-// return ErrClosed. If ctx ends before everything is acknowledged, Close returns as
-// Flush does, and what is in flight goes its way.
+// return ErrClosed, but a further Close nil. If not everything is settled when ctx
+// ends, Close returns as Flush does, and must be called again.
 func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
-	err := p.Flush(ctx)
 	if p.closed {
 		return nil
 	}
-	p.closed = true
-	if done, _ := p.slot.Completed(); done == p.sent {
+	err := p.Flush(ctx)
+	if sent, settled := p.Progress(); sent == settled && !p.handing {
+		p.closed = true
 		p.binding.engine.spare.Put(p.slot)
 	}
 	return err
@@ -301,8 +310,9 @@ func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
 
 // refusals are events on their way back to their producer.
 type refusals struct {
-	mu   sync.Mutex
-	list []refusal
+	mu    sync.Mutex
+	list  []refusal
+	count atomic.Int64 // of list; Refused's add publishes to Send
 }
 
 // A refusal is one event with the reason. Its slices are its own.
@@ -311,28 +321,24 @@ type refusal struct {
 	err        error
 }
 
-// Refused is called by the shard. The producer's limit of events in flight bounds
-// the list.
+// Refused is called by the shard. The producer's limit of events in flight, and that
+// of refused ones, bound the list.
 func (r *refusals) Refused(_ int, _ uint16, key, event []byte, err error) {
 	both := append(append(make([]byte, 0, len(key)+len(event)), key...), event...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.list = append(r.list, refusal{key: both[:len(key)], event: both[len(key):], err: err})
+	r.count.Add(1)
 }
 
 // Released is never called: a producer's slot is not waited for block by block.
 func (r *refusals) Released() {}
-
-func (r *refusals) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.list)
-}
 
 func (r *refusals) take() []refusal {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := r.list
 	r.list = nil
+	r.count.Store(0)
 	return list
 }
