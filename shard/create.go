@@ -95,11 +95,11 @@ func (c *Config) firstSnapshot(state *State) error {
 func Resume(cfg Config, state *State) error {
 	last := *state.current.last()
 	tail := tail{cfg: &cfg, generation: last.Number, end: last.End}
-	if !last.Sealed {
+	if tail.empty = last.Sealed; !last.Sealed {
 		tail.end = state.horizonEnd(last.Number)
-	}
-	if err := tail.count(len(state.unsynced)); err != nil {
-		return err
+		if err := tail.count(len(state.unsynced)); err != nil {
+			return err
+		}
 	}
 	number := cfg.freshNumber(&state.current)
 	writer, err := cfg.createGeneration(number, tail.end, state.time, encodeStarts(state.Partitions, tail.events))
@@ -149,7 +149,7 @@ type tail struct {
 	cfg        *Config
 	generation uint64
 	end        wal.End
-	empty      bool
+	empty      bool              // so is that of a sealed generation: what is behind a seal is not read
 	events     map[uint32]uint64 // by partition
 }
 
