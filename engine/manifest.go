@@ -9,6 +9,8 @@ import (
 
 	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/internal/layout"
+	"github.com/keyfold/keyfold/snapshot"
+	"github.com/keyfold/keyfold/wal"
 )
 
 // A manifest is what must not change between two opens of a store, and which layout
@@ -118,15 +120,11 @@ func decodeManifest(b []byte) (*manifest, error) {
 func readManifest(fs fsys.FS, dir string) (*manifest, error) {
 	name := filepath.Join(dir, manifestName)
 	payload, _, err := fsys.ReadSealed(fs, name, manifestKind, manifestVersion, manifestMax)
-	switch {
-	case errors.Is(err, errNotExist):
+	if errors.Is(err, errNotExist) {
 		return nil, nil
-	case errors.Is(err, fsys.ErrFormat):
-		return nil, &VersionError{Have: "a newer format", Want: fmt.Sprintf("format %d", manifestVersion), Diff: err.Error() + "; use the newer Keyfold that wrote it"}
-	case errors.Is(err, fsys.ErrDamaged):
-		return nil, &CorruptError{Path: name, Err: err}
-	case err != nil:
-		return nil, fmt.Errorf("keyfold: %w", err)
+	}
+	if err != nil {
+		return nil, unreadable(fs, name, err)
 	}
 	m, err := decodeManifest(payload)
 	if err != nil {
@@ -136,6 +134,30 @@ func readManifest(fs fsys.FS, dir string) (*manifest, error) {
 		return nil, fmt.Errorf("keyfold: %w", err)
 	}
 	return m, nil
+}
+
+// unreadable says why the manifest cannot be read: it is of a newer Keyfold, damaged,
+// no file, or the system does not let us.
+func unreadable(fs fsys.FS, name string, err error) error {
+	var damage *fsys.DamageError
+	if errors.As(err, &damage) {
+		return &CorruptError{Path: name, Offset: damage.Offset, Err: err}
+	}
+	if info, statErr := fs.Lstat(name); statErr == nil && !info.Mode().IsRegular() {
+		return &CorruptError{Path: name, Err: err}
+	}
+	return ofNewer(fmt.Errorf("keyfold: %w", err))
+}
+
+// ofNewer makes a VersionError of an error about a format that is not known yet.
+func ofNewer(err error) error {
+	if !errors.Is(err, fsys.ErrFormat) && !errors.Is(err, wal.ErrFormat) && !errors.Is(err, snapshot.ErrFormat) {
+		return err
+	}
+	return &VersionError{
+		Have: "a newer format", Want: "the formats that this Keyfold knows",
+		Diff: err.Error() + "; use the newer Keyfold that wrote it",
+	}
 }
 
 func (m *manifest) write(fs fsys.FS, dir string) error {

@@ -128,14 +128,15 @@ func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableE
 	if hash := e.options.Environment.Hash; hash != nil {
 		e.routing.Hash = hash
 	}
-	if grown && m.Ready {
-		if err := m.write(e.options.Environment.FS, e.dir); err != nil {
-			return err
-		}
-	}
+	grown = grown && m.Ready
 	states, err := e.states(ctx)
 	if err != nil {
 		return err
+	}
+	if grown { // before an event of a new table can be logged, and not in a store that is refused
+		if err := e.manifest.write(e.options.Environment.FS, e.dir); err != nil {
+			return err
+		}
 	}
 	return e.start(states, began)
 }

@@ -17,7 +17,6 @@ func (e *Engine) states(ctx context.Context) ([]*shard.State, error) {
 	if !m.Ready {
 		return e.create()
 	}
-	e.removeUnnamedLayouts()
 	states := make([]*shard.State, m.Shards)
 	owned := partitionsOf(m)
 	err := eachShard(m.Shards, func(i int) (err error) {
@@ -28,8 +27,9 @@ func (e *Engine) states(ctx context.Context) ([]*shard.State, error) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		return nil, err
+		return nil, ofNewer(err)
 	}
+	e.removeUnnamedLayouts() // not before it is known that the store can be opened
 	if count := min(e.options.Shards, m.Partitions); count != m.Shards {
 		return e.reshard(states, count)
 	}

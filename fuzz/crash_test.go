@@ -72,6 +72,7 @@ func snapshot(r *rig) error {
 // Method: one life of a store, cut off after every operation of its disk; each time
 // some of the models of a crash take their turn, and with more rounds all of them.
 func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
 	for stop := 0; ; stop++ {
@@ -144,6 +145,7 @@ func (r *rig) reopen(least floor) error {
 // operation of its disk. What a power cut has left is on the disk, so that what is
 // recovered must be exactly what one recovery alone finds.
 func TestACrashAtAnyMomentOfARecoveryChangesNothing(t *testing.T) {
+	t.Parallel()
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
 	for stop := 40 + random.IntN(60); ; stop += max(1, 150 / *rounds) {

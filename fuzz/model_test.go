@@ -307,7 +307,7 @@ func playMany(t *testing.T, checks int, hash hash, sync engine.SyncMode) {
 		o.Shards = rapid.IntRange(1, 8).Draw(rt, "shards")
 		m := &machine{rig: newRig(o, hash), t: rapidDrawer{rt}}
 		defer m.abandon()
-		if err := m.play(rapid.IntRange(1, 60).Draw(rt, "operations")); err != nil {
+		if err := m.play(rapid.IntRange(20, 90).Draw(rt, "operations")); err != nil {
 			rt.Fatal(err)
 		}
 	})

@@ -95,7 +95,7 @@ func readCurrent(fs fsys.FS, dir string, id wal.ID) (Current, error) {
 	name := filepath.Join(dir, "CURRENT")
 	payload, _, err := fsys.ReadSealed(fs, name, currentKind, currentVersion, currentMax)
 	if err != nil {
-		return Current{}, fmt.Errorf("shard: %w", err)
+		return Current{}, unreadable(fs, name, err)
 	}
 	c, err := decodeCurrent(payload)
 	if err == nil && c.ID != id {
@@ -105,6 +105,20 @@ func readCurrent(fs fsys.FS, dir string, id wal.ID) (Current, error) {
 		return Current{}, &CorruptError{Path: name, Err: err}
 	}
 	return c, nil
+}
+
+// unreadable tells a sealed file that is damaged, missing or no file from one that the
+// system does not let us read.
+func unreadable(fs fsys.FS, name string, err error) error {
+	var damage *fsys.DamageError
+	if errors.As(err, &damage) {
+		return &CorruptError{Path: name, Offset: damage.Offset, Err: err}
+	}
+	info, statErr := fs.Lstat(name)
+	if errors.Is(statErr, errNotExist) || statErr == nil && !info.Mode().IsRegular() {
+		return &CorruptError{Path: name, Err: err}
+	}
+	return fmt.Errorf("shard: %w", err)
 }
 
 // write replaces the CURRENT file of dir.

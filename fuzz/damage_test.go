@@ -1,0 +1,381 @@
+package fuzz
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/seam"
+)
+
+// copyOf copies a disk as it is.
+func copyOf(disk *crashfs.FS) *crashfs.FS { return disk.Crash(crashfs.Model{Data: crashfs.Kept}) }
+
+// A specimen is a store that is not open, to be damaged again and again. Copies are
+// made of its disk, which ends it; view is one to look at.
+type specimen struct {
+	*rig
+	view     *crashfs.FS
+	sealed   bool // it was closed
+	segments []string
+	bytes    [][]byte
+	frames   []frame
+}
+
+// logged makes a store with one shard whose log has several segments and no snapshot,
+// an event to a frame.
+func logged(t *testing.T, random *rand.Rand, events int, sealed bool) *specimen {
+	t.Helper()
+	o := small()
+	o.Shards, o.SnapshotBytes = 1, 1<<30
+	s := &specimen{rig: newRig(o, hashes["full"]), sealed: sealed}
+	must(t, s.open())
+	for range events {
+		must(t, s.do(randomEvent(random), step{Filler: filler(random.IntN(200), random.Uint64())}, engine.Durable))
+	}
+	if sealed {
+		s.hurry()
+	} else {
+		must(t, s.crash(crashfs.Model{}))
+	}
+	s.view = copyOf(s.disk)
+	s.segments = matching(s.view, "/log/")
+	for _, name := range s.segments {
+		s.bytes = append(s.bytes, contents(s.view, name))
+	}
+	s.frames = frames(s.bytes)
+	return s
+}
+
+// hurry closes the store without time for a snapshot.
+func (r *rig) hurry() {
+	ctx, cancel := patiently()
+	cancel()
+	_ = r.engine.Shutdown(ctx) // the error of ctx
+	r.engine = nil
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// expect says what must become of the log when bytes from..to of a segment are
+// damaged: it is refused, or it is a tear and so many events are left.
+func (s *specimen) expect(segment, from, to int) (refused bool, events int) {
+	touched := func(f frame) bool { return f.segment == segment && f.start < to && f.end > from }
+	first := slices.IndexFunc(s.frames, touched)
+	if first < 0 {
+		return false, s.frames[len(s.frames)-1].events
+	}
+	if first == 0 || s.sealed || segment != len(s.segments)-1 {
+		return true, 0
+	}
+	for _, f := range s.frames {
+		if !touched(f) && f.horizon >= uint64(first) {
+			return true, 0
+		}
+	}
+	return false, s.frames[first-1].events
+}
+
+// suffer damages a copy of the store and checks that what must happen does.
+func (s *specimen) suffer(segment, from, to int, how func([]byte) []byte) error {
+	disk := copyOf(s.disk)
+	change(disk, s.segments[segment], how)
+	refused, events := s.expect(segment, from, to)
+	v, err := s.try(disk, func(*line) int { return 0 })
+	switch {
+	case err != nil:
+		return err
+	case refused != (v.refused != nil):
+		return violated("refused: %v, and must be %v", v.refused, refused)
+	case !refused && total(v.lengths) != events:
+		return violated("it holds %d events and must hold %d", total(v.lengths), events)
+	}
+	return nil
+}
+
+// Goal: a damaged log is never read as another one. What was vouched for is refused,
+// and what looks like a tear costs only itself.
+// Method: single bits of logs of several segments, sealed and not; each time others,
+// and with more rounds more. Package wal tries every bit in its own tests.
+func TestAFlippedBitOfALogIsRefusedOrATear(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	for _, sealed := range []bool{false, true} {
+		s := logged(t, random, 100, sealed)
+		flips, bits := 0, 0
+		stride := max(1, 7 / *rounds)
+		for i, b := range s.bytes {
+			for bit := random.IntN(stride); bit < 8*len(b); bit += stride {
+				if err := s.suffer(i, bit/8, bit/8+1, func(b []byte) []byte { b[bit/8] ^= 1 << (bit % 8); return b }); err != nil {
+					t.Fatalf("sealed %v, %s, bit %d of byte %d: %v", sealed, s.segments[i], bit%8, bit/8, err)
+				}
+				flips++
+			}
+			bits += 8 * len(b)
+		}
+		t.Logf("sealed %v: %d segments, %d of %d bits", sealed, len(s.segments), flips, bits)
+		if len(s.segments) < 3 || bits < 8*16<<10 {
+			t.Errorf("the log is too small: %d bits in %d segments", bits, len(s.segments))
+		}
+	}
+}
+
+// The end of the last segment may be anywhere: what is left is whole up to there, or
+// the log is refused if it was sealed.
+func TestACutOfTheLastSegmentLeavesWhatIsBeforeIt(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	for _, sealed := range []bool{false, true} {
+		s := logged(t, random, 40, sealed)
+		last := len(s.segments) - 1
+		end := len(s.bytes[last])
+		for cut := random.IntN(3); cut < end; cut += max(1, 3 / *rounds) {
+			events := 0
+			for _, f := range s.frames {
+				if f.segment < last || f.end <= cut {
+					events = f.events
+				}
+			}
+			disk := copyOf(s.disk)
+			change(disk, s.segments[last], func(b []byte) []byte { return b[:cut] })
+			v, err := s.try(disk, func(*line) int { return 0 })
+			must(t, err)
+			if sealed != (v.refused != nil) || !sealed && total(v.lengths) != events {
+				t.Fatalf("sealed %v, cut at %d of %d: %d events, and must have %d; refused %v", sealed, cut, end, total(v.lengths), events, v.refused)
+			}
+		}
+	}
+}
+
+// A disk may lose whole sectors and pages.
+func TestAHoleInALogIsRefusedOrATear(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	for _, sealed := range []bool{false, true} {
+		s := logged(t, random, 130, sealed)
+		for _, size := range []int{512, 4096} {
+			for i, b := range s.bytes {
+				for from := 0; from < len(b); from += size {
+					to := min(len(b), from+size)
+					if err := s.suffer(i, from, to, func(b []byte) []byte { clear(b[from:to]); return b }); err != nil {
+						t.Fatalf("sealed %v, %s, %d to %d: %v", sealed, s.segments[i], from, to, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// aged makes a store with two shards, two snapshots each and events behind them, and
+// two generations at least; it was closed, so that the end of the log is known.
+func aged(t *testing.T, random *rand.Rand) *specimen {
+	t.Helper()
+	o := small()
+	o.SnapshotBytes = 1 << 30
+	r := newRig(o, hashes["full"])
+	must(t, r.open())
+	for range 3 {
+		must(t, r.load(random, 60, engine.Durable))
+		must(t, snapshot(r))
+	}
+	must(t, r.load(random, 30, engine.Durable))
+	r.hurry()
+	return &specimen{rig: r, view: copyOf(r.disk)}
+}
+
+// Goal: the files that everything hangs on are never believed when they are damaged.
+// Method: every byte of them with one bit flipped, and cut off at every byte.
+func TestADamagedManifestOrCurrentIsRefused(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	r := aged(t, random)
+	for _, name := range append(matching(r.view, "/CURRENT"), "/store/MANIFEST") {
+		whole := contents(r.view, name)
+		for i := range whole {
+			for what, damaged := range map[string][]byte{"flipped": flipped(whole, i, random), "cut": whole[:i]} {
+				disk := copyOf(r.disk)
+				replace(disk, name, damaged)
+				v, err := r.try(disk, safe)
+				if err != nil || v.refused == nil {
+					t.Fatalf("%s %s at %d was not refused: %v", name, what, i, err)
+				}
+			}
+		}
+	}
+}
+
+func flipped(b []byte, at int, random *rand.Rand) []byte {
+	b = slices.Clone(b)
+	b[at] ^= 1 << random.IntN(8)
+	return b
+}
+
+// Goal: a damaged snapshot costs time and not events: the one before it and the log
+// give the same state, with a warning; if both are damaged, the store is refused.
+// Method: a sample of the bytes; package snapshot tries all of them in its own tests.
+func TestADamagedSnapshotFallsBackToTheOneBefore(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	r := aged(t, random)
+	snapshots := matching(r.view, "shard-000/snapshot/")
+	if len(snapshots) != 2 {
+		t.Fatalf("there are %v", snapshots)
+	}
+	for i := range 120 * *rounds {
+		disk := copyOf(r.disk)
+		damage := func(b []byte) []byte { return flipped(b, random.IntN(len(b)), random) }
+		if i%3 == 0 {
+			damage = func(b []byte) []byte { return b[:random.IntN(len(b))] }
+		}
+		change(disk, snapshots[1], damage)
+		v, err := r.try(disk, safe)
+		if err != nil || v.refused != nil || len(v.warnings) != 1 {
+			t.Fatalf("the newest snapshot damaged: refused %v, warnings %q: %v", v.refused, v.warnings, err)
+		}
+		disk = copyOf(r.disk)
+		change(disk, snapshots[0], damage)
+		change(disk, snapshots[1], damage)
+		if v, err = r.try(disk, safe); err != nil || v.refused == nil {
+			t.Fatalf("both snapshots damaged, and not refused: %v", err)
+		}
+	}
+}
+
+// Goal: files that are missing, exchanged, from elsewhere or of another kind are never
+// taken for what should be there.
+// Method: each file of a store in turn, with each of these.
+func TestAFileInTheWrongPlaceIsNeverBelieved(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	r, other := aged(t, random), aged(t, random)
+	names := matching(r.view)
+	for _, name := range names {
+		if path.Base(name) == "LOCK" {
+			continue
+		}
+		for what, wrong := range wrongs(r.view, other.view, name, names) {
+			disk := copyOf(r.disk)
+			if !wrong(disk) {
+				continue
+			}
+			v, err := r.try(disk, safe)
+			if err != nil {
+				t.Errorf("%s: %s: %v", name, what, err)
+			}
+			if v.refused == nil && len(v.warnings) == 0 && !unread(r, name) {
+				t.Errorf("%s: %s: opened without a warning", name, what)
+			}
+		}
+	}
+}
+
+// unread says that recovery need not look at the file: the older snapshot, and the
+// log that only it needs.
+func unread(r *specimen, name string) bool {
+	shard, of, ok := strings.Cut(strings.TrimPrefix(name, "/store/layout-0001/"), "/")
+	if !ok {
+		return false
+	}
+	snapshots := matching(r.view, shard, "/snapshot/")
+	newest := strings.TrimSuffix(path.Base(snapshots[len(snapshots)-1]), ".snap")
+	number := strings.TrimSuffix(strings.Split(of+"/", "/")[1], ".snap")
+	return len(number) == len(newest) && number < newest
+}
+
+// wrongs are the ways in which a file may be wrong. They return false if there is
+// nothing to do.
+func wrongs(disk, other *crashfs.FS, name string, names []string) map[string]func(*crashfs.FS) bool {
+	all := map[string]func(*crashfs.FS) bool{
+		"missing": func(d *crashfs.FS) bool { return d.Remove(name) == nil },
+		"empty":   func(d *crashfs.FS) bool { replace(d, name, nil); return len(contents(disk, name)) > 0 },
+		"a directory": func(d *crashfs.FS) bool {
+			return d.Remove(name) == nil && d.Mkdir(name, 0o700) == nil
+		},
+		"of another store": func(d *crashfs.FS) bool {
+			if !slices.Contains(matching(other), name) || len(contents(disk, name)) == 0 {
+				return false
+			}
+			replace(d, name, contents(other, name))
+			return true
+		},
+	}
+	for _, from := range names {
+		if from == name || path.Base(from) == "LOCK" || slices.Equal(contents(disk, from), contents(disk, name)) {
+			continue
+		}
+		all[fmt.Sprintf("replaced by %s", from)] = func(d *crashfs.FS) bool {
+			replace(d, name, contents(disk, from))
+			return true
+		}
+	}
+	return all
+}
+
+// Names that the store has not made are refused or left out, and change nothing.
+func TestAStrayNameChangesNothing(t *testing.T) {
+	t.Parallel()
+	r := aged(t, random(t))
+	for _, dir := range append(files(r.view, "/store"), "/store/") {
+		if dir[len(dir)-1] != '/' {
+			continue
+		}
+		for _, stray := range []string{"stray", "00000000000000000099", "00000099", "00000099.snap", "CURRENT.tmp", "MANIFEST.tmp", "layout-0000x"} {
+			for _, make := range []func(*crashfs.FS, string){
+				func(d *crashfs.FS, name string) { replace(d, name, []byte("stray")) },
+				func(d *crashfs.FS, name string) { _ = d.Mkdir(name, 0o700) },
+			} {
+				disk := copyOf(r.disk)
+				make(disk, dir+stray)
+				if _, err := r.try(disk, safe); err != nil {
+					t.Errorf("%s in %s: %v", stray, dir, err)
+				}
+			}
+		}
+	}
+}
+
+// What a newer Keyfold wrote is refused as that, not as damaged.
+func TestANewerFormatIsRefusedWithAWayOut(t *testing.T) {
+	t.Parallel()
+	r := aged(t, random(t))
+	for _, name := range append(matching(r.view, "/CURRENT"), "/store/MANIFEST") {
+		disk := copyOf(r.disk)
+		kind := string(bytes.TrimRight(contents(r.view, name)[8:16], "\x00"))
+		must(t, fsys.WriteSealed(disk, name, kind, 2, []byte("of the future")))
+		v, err := r.try(disk, safe)
+		must(t, err)
+		var version *engine.VersionError
+		if !errors.As(v.refused, &version) {
+			t.Errorf("%s of a newer version: %v", name, v.refused)
+		}
+	}
+}
+
+// A store that is refused because of its shards does not learn of a new table either.
+func TestARefusedStoreLearnsOfNoNewTable(t *testing.T) {
+	t.Parallel()
+	r := aged(t, random(t))
+	disk := copyOf(r.disk)
+	must(t, disk.Remove(matching(r.view, "shard-001/CURRENT")[0]))
+	before := fingerprint(disk)
+	o := r.options
+	o.Environment = &seam.Environment{FS: disk, Now: r.now.Load, Seed: hashSeed, Hash: r.hash}
+	added := engine.Fold("added", func(_ *engine.Context[string], s *uint64, e uint64) { *s += e })
+	_, err := engine.Open(t.Context(), "/store", o, newTallies(), newNotes(), added)
+	if must(t, judgeRefused(disk, err)); fingerprint(disk) != before {
+		t.Errorf("it was changed and then refused: %v", err)
+	}
+}
