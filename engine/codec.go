@@ -73,6 +73,8 @@ func userCodec[T any](user Codec[T], field string) (codec[T], error) {
 		append:      func(dst []byte, v *T) ([]byte, error) { return appendUser(user, dst, *v) },
 		decode: func(src []byte, v *T) (err error) {
 			defer caught(&err)
+			var zero T
+			*v = zero // what was there before must not show: a replay would not find it
 			return user.Decode(src, v)
 		},
 	}, nil

@@ -83,7 +83,6 @@ func (st *store[K, S, E, R]) remove(hash uint64, key []byte) {
 func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
 	p := st.program
 	spec := &p.binding.table.spec
-	p.renewEvent()
 	if err := p.binding.event.decodeValue(c.Event, &p.event); err != nil {
 		return fmt.Errorf("keyfold: table %q: event: %w", spec.Name, err)
 	}
@@ -109,15 +108,6 @@ func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
 	st.keep(c, state, found)
 	deliver(c, p, result)
 	return nil
-}
-
-// renewEvent gives the memory of the last event to whoever has kept it: a codec may
-// decode into memory that it finds.
-func (p *program[K, S, E, R]) renewEvent() {
-	if !p.binding.event.pointerFree {
-		var zero E
-		p.event = zero
-	}
 }
 
 // fresh makes the state of a key that has none.

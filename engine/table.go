@@ -113,11 +113,23 @@ func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
 	if err := errors.Join(keyErr, stateErr, eventErr); err != nil {
 		return tableEntry{}, fmt.Errorf("keyfold: table %q: %w", spec.Name, err)
 	}
-	return tableEntry{
+	entry := tableEntry{
 		Name: spec.Name, Version: spec.Version,
 		Key: key.name, State: state.name, Event: event.name,
-	}, nil
+	}
+	if state.dense > stateBytesMax {
+		return entry, fmt.Errorf("%w: table %q: a state has %d bytes, at most %d can be kept", ErrTooLarge, spec.Name, state.dense, stateBytesMax)
+	}
+	for _, layout := range []string{entry.Key, entry.State, entry.Event} {
+		if len(layout) > layoutBytesMax {
+			return entry, fmt.Errorf("%w: table %q: the description of a type has %d bytes, at most %d can be kept; give the Spec a codec", ErrTooLarge, spec.Name, len(layout), layoutBytesMax)
+		}
+	}
+	return entry, nil
 }
+
+// layoutBytesMax is the length of the longest description of a type in the manifest.
+const layoutBytesMax = 60_000
 
 // bound returns the open binding, or why there is none.
 func (t *Table[K, S, E, R]) bound() (*binding[K, S, E, R], error) {
