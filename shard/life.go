@@ -31,7 +31,7 @@ func (s *Shard) main() {
 	s.label("apply")
 	unpin := s.pin()
 	s.owner.become()
-	deep(s.loop)
+	deep(func() { deep(s.loop) })
 	over = true
 	unpin()
 	s.end()
@@ -110,8 +110,8 @@ func (s *Shard) Stop() {
 	s.Wake()
 }
 
-// Hurry makes a shard that was stopped leave out the last snapshot. The next open
-// replays the log instead.
+// Hurry makes a shard that was stopped leave out the last snapshot, also one that is
+// under way. The next open replays the log instead.
 func (s *Shard) Hurry() {
 	s.life.hurried.Store(true)
 	s.Wake()

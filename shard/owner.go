@@ -22,10 +22,11 @@ type owner struct {
 
 const (
 	// nearBytes is how far below the shard's own frames a call is looked for.
-	nearBytes = 20 << 10
-	// deepBytes is a frame so large that the stack has 64 KiB, of which nearBytes are
-	// left; and more than a quarter of it, so that the collector does not shrink it.
-	deepBytes = 40 << 10
+	nearBytes = 88 << 10
+	// deepBytes is a frame so large that two of them make the stack 256 KiB, of which
+	// nearBytes are left; and more than a quarter of it, so that the collector does
+	// not shrink it.
+	deepBytes = 80 << 10
 	// aboveBytes is how far a table function's frame may lie above that of enter.
 	aboveBytes = 1 << 10
 )

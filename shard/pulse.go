@@ -40,11 +40,11 @@ func (s *Shard) heartbeat() bool {
 	p.running = false
 	j := &s.log
 	appended := j.appended.Load()
-	quiet := appended == p.heard && appended == j.durable && j.frame.Count == 0
-	if quiet && !s.failed() && appended != p.beat {
+	if appended != p.heard {
+		s.listen() // it was not quiet
+	} else if appended == j.durable && j.frame.Count == 0 && !s.failed() {
 		s.beat()
 	}
-	s.listen()
 	return true
 }
 

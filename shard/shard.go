@@ -97,7 +97,7 @@ func (s *Shard) Err() error {
 // first or ctx ended; then f may still run, unless the shard has stopped.
 func (s *Shard) Tell(ctx context.Context, f func()) error {
 	ran := make(chan struct{})
-	message := func() { f(); close(ran) }
+	message := func() { defer close(ran); f() }
 	select {
 	case s.control <- message:
 	case <-s.life.stopped:
@@ -139,15 +139,12 @@ func (s *Shard) turn() bool {
 }
 
 func (s *Shard) serveControl() bool {
-	if len(s.control) == 0 {
-		return false
-	}
-	for range controlMessages {
+	for served := range controlMessages {
 		select {
 		case message := <-s.control:
 			message()
 		default:
-			return true
+			return served > 0
 		}
 	}
 	return true
