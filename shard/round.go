@@ -79,7 +79,7 @@ func (s *Shard) ask(done func(error)) {
 // advanceRound moves the round on by one step and says whether it did anything.
 func (s *Shard) advanceRound() bool {
 	r := &s.round
-	if s.failed() || r.lane.busy {
+	if s.failed() || r.lane.busy || s.life.hurried.Load() {
 		return false
 	}
 	switch r.phase {
