@@ -26,8 +26,12 @@ func (s *Shard) rotate() error {
 	}
 	j := &s.log
 	end := j.writer.End()
+	starts := encodeStarts(s.owned, nil)
+	if err := s.cfg.roomToRotate(len(starts) + len(j.current.encode())); err != nil {
+		return err
+	}
 	number := s.cfg.freshNumber(&j.current)
-	writer, err := s.cfg.createGeneration(number, end, s.clock.mark, encodeStarts(s.owned, nil))
+	writer, err := s.cfg.createGeneration(number, end, s.clock.mark, starts)
 	if err != nil {
 		if !errors.Is(err, wal.ErrNoSpace) {
 			s.fail(err)
@@ -39,6 +43,20 @@ func (s *Shard) rotate() error {
 	j.writer = writer
 	j.frame.Reset()
 	return nil
+}
+
+// rotationBytes must be free before a rotation begins: for directories, names, and
+// what other shards take in the meantime.
+const rotationBytes = 256 << 10
+
+// roomToRotate makes sure that a lack of room is found while it costs nothing: once a
+// rotation has begun it would fail the shard.
+func (c *Config) roomToRotate(bytes int) error {
+	free, err := c.Log.FS.Free(c.Dir)
+	if err != nil || free >= uint64(rotationBytes+bytes) {
+		return nil // where nobody knows, the rotation will find out
+	}
+	return fmt.Errorf("shard: begin a generation: %d bytes free: %w", free, wal.ErrNoSpace)
 }
 
 // finish makes the new generation valid. A crash between the steps leaves the old
