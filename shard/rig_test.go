@@ -127,6 +127,9 @@ func (r *rig) settle() {
 	r.Helper()
 	for range 10_000 {
 		busy := r.turn()
+		if r.life.finished {
+			return
+		}
 		busy = r.sync() || busy
 		busy = r.write() || busy
 		if busy {

@@ -205,18 +205,27 @@ func (r *rig) acceptWritten(evs ...ev) {
 	c.want("settled", true)
 }
 
+// fill gives each partition so much state that it is a batch of its own.
+func (r *rig) fill() {
+	r.Helper()
+	for p := range rigPartitions {
+		for key := 0; key < 2000; key += 50 {
+			var evs []ev
+			for k := range 50 {
+				evs = append(evs, adds(fmt.Sprintf("%d%d", p, key+k), 6)...)
+			}
+			r.accept(evs...)
+		}
+	}
+}
+
 // Goal: partitions are copied at different times, each with the events it holds by
 // then; events that come during the round are in the log of the round's generation.
 // Method: events for all partitions between any two steps of the round, then recover.
 func TestSnapshotOfAMovingStateRecovers(t *testing.T) {
-	r := newRig(t, func(c *Config) { c.Inbox = 4 << 20; c.Log.SegmentBytes = 1 << 20 })
+	r := newRig(t, func(c *Config) { c.Log.SegmentBytes = 1 << 20 })
 	evs := func() []ev { return []ev{add("0a"), add("1b"), add("2c"), add("3d")} }
-	for p := range rigPartitions { // each fills a batch
-		for key := range 2000 {
-			r.send(Applied, adds(fmt.Sprintf("%d%d", p, key), 6)...)
-		}
-		r.settle()
-	}
+	r.fill()
 	over := false
 	r.ask(func(err error) { over = err == nil })
 	for step := 0; !over && step < 100; step++ {
