@@ -42,7 +42,9 @@ func (w *Writer) Room(n int) error {
 // reserve lets the last segment grow to need, or further if there is room for it.
 func (w *Writer) reserve(need int64) error {
 	ahead := (need + reserveBytes - 1) / reserveBytes * reserveBytes
-	ahead = max(need, min(ahead, w.options.SegmentBytes))
+	// The frame that fills the segment may reach beyond its size. Room for the largest
+	// one is reserved at once, not again for each of the frames that come near the end.
+	ahead = max(need, min(ahead, w.options.SegmentBytes+entryBytes(w.options.FrameBytesMax)))
 	if w.tail.entries == 0 {
 		ahead = need // a generation that nothing happens in stays small
 	}
