@@ -1,0 +1,100 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/enginetest"
+)
+
+// openFiles counts the descriptors of the process; ok says whether that can be told.
+func openFiles() (count int, ok bool) {
+	entries, err := os.ReadDir("/proc/self/fd")
+	return len(entries), err == nil
+}
+
+// Goal: opening and closing a store leaves no goroutine and no file open, with either
+// device, whatever it was used for in between, and also when Open refuses.
+func TestNothingIsLeftBehindByOpenAndClose(t *testing.T) {
+	for _, device := range []engine.LogDevice{engine.DeviceLibrary, engine.DeviceDirect} {
+		dir := filepath.Join(t.TempDir(), "store")
+		table := lines("lines")
+		next := map[string]int64{}
+		cycle(t, dir, device, table, next, 2) // what is made once
+		before, ok := openFiles()
+		for i := range 50 {
+			cycle(t, dir, device, table, next, 1+i%3)
+		}
+		if after, _ := openFiles(); ok && after > before {
+			t.Errorf("%d files were open before, %d are after", before, after)
+		}
+		goleak.VerifyNone(t)
+	}
+}
+
+func cycle(t *testing.T, dir string, device engine.LogDevice, table *engine.Table[string, sum, int64, bool], next map[string]int64, shards int) {
+	t.Helper()
+	ctx := context.Background()
+	e, err := engine.Open(ctx, dir, engine.Options{Shards: shards, Partitions: 16, Device: device, SegmentBytes: 16 << 10}, table)
+	must(t, err)
+	if _, err := engine.Open(ctx, dir, engine.Options{}, sums("other")); err == nil {
+		t.Fatal("opened twice")
+	}
+	feed(t, table, next, 100)
+	must(t, e.Snapshot(ctx))
+	if len(next) > 0 {
+		do(t, table, "key-0", next["key-0"], engine.Written)
+		next["key-0"]++
+	}
+	if len(everything(t, table)) != len(next) {
+		t.Errorf("%d keys, want %d", len(everything(t, table)), len(next))
+	}
+	must(t, e.Close())
+	if _, err := engine.Open(ctx, dir, engine.Options{}, sums("other")); err == nil {
+		t.Fatal("opened with another table")
+	}
+}
+
+// Goal: an idle engine uses no CPU: its shards are parked and nothing wakes them.
+// Method: in fake time, an hour in which nothing happens. Asking for the figures is
+// one wake-up itself, and a heartbeat may come behind the last event.
+func TestIdleShardsStayParked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, sync := range []engine.SyncMode{engine.SyncAlways, engine.SyncInterval, engine.SyncNever} {
+			table := lines("lines")
+			store := enginetest.OpenOptions(t, engine.Options{Shards: 3, Partitions: 16, Sync: sync}, table)
+			for i := range 30 {
+				do(t, table, fmt.Sprint(i), 0, engine.Written)
+			}
+			<-time.After(time.Minute)
+			before := parks(t, store)
+			<-time.After(time.Hour)
+			for i, after := range parks(t, store) {
+				if after != before[i]+1 {
+					t.Errorf("sync mode %d: shard %d parked %d times in an idle hour", sync, i, after-before[i]-1)
+				}
+			}
+		}
+	})
+}
+
+func parks(t *testing.T, store *enginetest.Store) []uint64 {
+	t.Helper()
+	synctest.Wait()
+	stats, err := store.Engine().Stats(context.Background())
+	must(t, err)
+	synctest.Wait()
+	var out []uint64
+	for _, s := range stats.Shards {
+		out = append(out, s.Parks)
+	}
+	return out
+}
