@@ -285,6 +285,7 @@ func (m *machine) play(n int) error {
 // crashes of every kind at every moment, recoveries that crash, and reopenings.
 // Method: random operations on store and oracle side by side.
 func TestModelAndEngineAgree(t *testing.T) {
+	t.Parallel()
 	for name, hash := range hashes {
 		for mode, sync := range map[string]engine.SyncMode{"always": engine.SyncAlways, "interval": engine.SyncInterval, "never": engine.SyncNever} {
 			checks := 12

@@ -13,6 +13,7 @@ import (
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/internal/seam"
 )
 
@@ -51,6 +52,7 @@ type rig struct {
 	options engine.Options
 	hash    hash
 	disk    *crashfs.FS
+	dir     string        // of the operating system, if it is not ""; then disk is not used
 	now     *atomic.Int64 // nanoseconds of Unix time; tests add, the engine loads
 	tallies *tallies
 	notes   *notes
@@ -95,9 +97,12 @@ func (r *rig) on(disk *crashfs.FS) *rig {
 func (r *rig) open() error {
 	ctx, cancel := patiently()
 	defer cancel()
-	o := r.options
+	dir, o := "/store", r.options
 	o.Environment = &seam.Environment{FS: r.disk, Now: r.now.Load, Seed: hashSeed, Hash: r.hash}
-	e, err := engine.Open(ctx, "/store", o, r.tallies, r.notes)
+	if r.dir != "" {
+		dir, o.Environment.FS, o.Environment.OperatingSystem = r.dir, fsys.OS(), true
+	}
+	e, err := engine.Open(ctx, dir, o, r.tallies, r.notes)
 	r.engine = e
 	return err
 }
