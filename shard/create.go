@@ -100,6 +100,8 @@ func Resume(cfg Config, state *State) error {
 		if err := tail.count(len(state.unsynced)); err != nil {
 			return err
 		}
+		// The open before this one may have written larger frames than this one may.
+		cfg.Log.FrameBytesMax = max(cfg.Log.FrameBytesMax, tail.largest)
 	}
 	number := cfg.freshNumber(&state.current)
 	writer, err := cfg.createGeneration(number, tail.end, state.time, encodeStarts(state.Partitions, tail.events))
@@ -151,6 +153,7 @@ type tail struct {
 	end        wal.End
 	empty      bool              // so is that of a sealed generation: what is behind a seal is not read
 	events     map[uint32]uint64 // by partition
+	largest    int               // body of a frame
 }
 
 // count counts the events of the tail, given the number of frames from its end on.
@@ -158,6 +161,7 @@ func (t *tail) count(frames int) error {
 	t.empty = frames <= 1
 	t.events = make(map[uint32]uint64)
 	return t.each(func(f wal.FrameView) error {
+		t.largest = max(t.largest, len(f.Body))
 		var rec record
 		var err error
 		for rest := f.Body; len(rest) > 0; {
