@@ -87,9 +87,13 @@ func TestRotationWithoutRoomForItsNameFailsNothingButTheRound(t *testing.T) {
 }
 
 func TestHeartbeatNeedsNoRoom(t *testing.T) {
-	r := newRig(t)
-	r.accept(add("0a"))
-	r.disk.SetCapacity(r.disk.Used())
+	r := newRig(t, func(c *Config) { c.Log.FrameBytesMax = 4 << 10 })
+	r.disk.SetCapacity(r.disk.Used() + 16<<10)
+	for full := false; !full; {
+		c := r.send(Durable, adds("0a", 20)...)
+		r.settle()
+		full = len(c.refused) > 0
+	}
 	frames := r.counters.frames
 	r.beat()
 	if r.Err() != nil || r.counters.frames != frames {
