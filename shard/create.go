@@ -104,6 +104,7 @@ func Resume(cfg Config, state *State) error {
 		cfg.Log.FrameBytesMax = max(cfg.Log.FrameBytesMax, tail.largest)
 	}
 	number := cfg.freshNumber(&state.current)
+	removeUnnamed(&cfg, &state.current) // what opens that failed have left
 	writer, err := cfg.createGeneration(number, tail.end, state.time, encodeStarts(state.Partitions, tail.events))
 	if err != nil {
 		return err
@@ -114,7 +115,7 @@ func Resume(cfg Config, state *State) error {
 	if _, err := writer.Sync(); err != nil {
 		return errors.Join(err, writer.Close())
 	}
-	next := state.current.grown(tail.end, number)
+	next := state.current.grown(tail.end, number, state.events > tail.total)
 	if err := next.write(cfg.Log.FS, cfg.Dir); err != nil {
 		return errors.Join(err, writer.Close())
 	}
@@ -154,6 +155,7 @@ type tail struct {
 	empty      bool              // so is that of a sealed generation: what is behind a seal is not read
 	events     map[uint32]uint64 // by partition
 	largest    int               // body of a frame
+	total      uint64            // events
 }
 
 // count counts the events of the tail, given the number of frames from its end on.
@@ -164,6 +166,7 @@ func (t *tail) count(frames int) error {
 		t.largest = max(t.largest, len(f.Body))
 		var rec record
 		var err error
+		t.total += uint64(f.Count)
 		for rest := f.Body; len(rest) > 0; {
 			if rest, err = takeRecord(rest, &rec); err != nil {
 				return err

@@ -129,11 +129,14 @@ func (c *Current) write(fs fsys.FS, dir string) error {
 // last is the newest generation.
 func (c *Current) last() *Generation { return &c.Generations[len(c.Generations)-1] }
 
-// grown is c with its last generation sealed at end and a new one behind it.
-func (c *Current) grown(end wal.End, number uint64) Current {
-	next := *c
-	next.Generations = slices.Clone(c.Generations)
-	*next.last() = Generation{Number: end.Generation, Sealed: true, End: end}
+// grown is c with a new generation behind its last one, which is sealed at end. If
+// that holds no events it is left out: nothing needs it, and a store that is opened
+// again and again would gather such generations without bound.
+func (c *Current) grown(end wal.End, number uint64, events bool) Current {
+	next := c.sealed(end)
+	if !events {
+		next.Generations = next.Generations[:len(next.Generations)-1]
+	}
 	next.Generations = append(next.Generations, Generation{Number: number})
 	return next
 }

@@ -20,6 +20,7 @@ type journal struct {
 	frame    wal.Frame
 	frameMax int
 	time     int64 // that the next event of the open frame would be applied at
+	logged   bool  // the generation holds events
 
 	appended atomic.Uint64 // frames given to the system; flush's store publishes to the sync job
 	durable  uint64        // frames synced
@@ -44,9 +45,10 @@ func (j *journal) open(s *Shard, state *State) {
 	j.writer = state.writer
 	j.current = state.current
 	j.bytes = state.log
+	j.logged = state.Report.Copied > 0
 	j.frameMax = s.cfg.Log.FrameBytesMax
 	j.frame.Reset()
-	j.lane = newLane(s.syncWork, s.Wake)
+	j.lane = newLane(s.syncWork, func(lost *PanicError) { j.job.err = lost }, s.Wake)
 }
 
 // openOrdinal is the ordinal of the frame that holds the latest event: the open one,
@@ -133,6 +135,7 @@ func (s *Shard) flush() {
 	if j.frame.Count == 0 || s.failed() {
 		return
 	}
+	j.logged = true
 	s.appendFrame()
 }
 

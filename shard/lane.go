@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 )
@@ -10,6 +11,7 @@ import (
 // itself. A lane without a goroutine is stepped by a test.
 type lane struct {
 	work func()
+	lost func(*PanicError) // called when work did not return: the job's error
 	wake func()
 
 	start chan time.Duration // capacity 1: the delay before the job
@@ -19,9 +21,10 @@ type lane struct {
 	ended chan struct{}
 }
 
-func newLane(work, wake func()) *lane {
+func newLane(work func(), lost func(*PanicError), wake func()) *lane {
 	return &lane{
 		work:  work,
+		lost:  lost,
 		wake:  wake,
 		start: make(chan time.Duration, 1),
 		hurry: make(chan struct{}, 1),
@@ -57,13 +60,21 @@ func (l *lane) poll() bool {
 	return true
 }
 
-// loop runs jobs until stop. It is the body of the lane's goroutine.
+// loop runs jobs until stop. It is the body of the lane's goroutine; if code of the
+// user's ends that goroutine, another one takes its place.
 func (l *lane) loop() {
-	defer close(l.ended)
+	over := false
+	defer func() {
+		if !over {
+			go l.loop()
+		}
+	}()
 	for delay := range l.start {
 		l.wait(delay)
 		l.run()
 	}
+	over = true
+	close(l.ended)
 }
 
 func (l *lane) wait(delay time.Duration) {
@@ -78,10 +89,18 @@ func (l *lane) wait(delay time.Duration) {
 	}
 }
 
+// run does the job. The codecs of a table may run in it, and may not return.
 func (l *lane) run() {
+	returned := false
+	defer func() {
+		if !returned {
+			l.lost(&PanicError{Value: recover(), Stack: debug.Stack()})
+		}
+		l.done.Store(true)
+		l.wake()
+	}()
 	l.work()
-	l.done.Store(true)
-	l.wake()
+	returned = true
 }
 
 // step runs the job that was begun, if there is one. It stands for loop in tests.

@@ -66,9 +66,7 @@ func (s *Shard) pin() (unpin func()) {
 // loop makes turns until the shard has ended. It parks when a turn found nothing to
 // do and the waiting strategy has nothing left to try.
 func (s *Shard) loop() {
-	if s.run.filled > 0 {
-		s.applyRun() // the rest of the run that a table function has ended
-	}
+	s.takeOver()
 	waiter := ring.NewWaiter(s.cfg.Wait.Spin, spinYields)
 	for !s.life.finished {
 		if s.turn() {
@@ -83,6 +81,18 @@ func (s *Shard) loop() {
 	}
 }
 
+// takeOver goes on where a function of a table has ended the goroutine before.
+func (s *Shard) takeOver() {
+	if s.life.parking {
+		s.life.parking = false
+		s.parker.Cancel()
+	}
+	s.thaw()
+	if s.run.filled > 0 {
+		s.applyRun()
+	}
+}
+
 // spinYields is how often a shard yields its thread after spinning, before it parks.
 const spinYields = 2
 
@@ -94,7 +104,10 @@ func (s *Shard) park() {
 		s.startSync()
 	}
 	s.parker.Prepare()
-	if s.turn() || s.life.finished {
+	s.life.parking = true
+	busy := s.turn() || s.life.finished
+	s.life.parking = false
+	if busy {
 		s.parker.Cancel()
 		return
 	}
@@ -182,6 +195,9 @@ func (s *Shard) end() {
 	}
 	if rotation := s.log.rotation; rotation != nil {
 		err = errors.Join(err, rotation.retired.Close())
+	}
+	if s.round.err != nil && err == nil && s.life.closing && !s.life.hurried.Load() {
+		err = fmt.Errorf("keyfold: shard %d took no last snapshot, and the next open replays its log: %w", s.cfg.Index, s.round.err)
 	}
 	s.life.err = errors.Join(err, s.log.writer.Close())
 	close(s.life.stopped)

@@ -66,6 +66,8 @@ type recovery struct {
 	progress func(done int64)
 	base     uint64 // the snapshot that was loaded; 0: none
 	bytes    int64  // of events in the log that was read
+	events   uint64 // in the newest generation
+	sealed   bool   // the newest generation is
 }
 
 // frameEnd is what is known of a frame that may not be durable.
@@ -146,7 +148,7 @@ func (r *recovery) load() error {
 			r.current.Snapshots = r.current.Snapshots[:i+1]
 			return nil
 		}
-		if errors.Is(err, snapshot.ErrFormat) {
+		if !isDamage(err) {
 			return err
 		}
 		r.report.Warnings = append(r.report.Warnings, fmt.Sprintf("snapshot %d was left out: %v", number, err))
@@ -159,8 +161,27 @@ func (r *recovery) load() error {
 	return nil
 }
 
-// damaged makes a CorruptError of what snapshot and wal report.
+// isDamage tells damage from what else can go wrong: a lack of descriptors or rights,
+// a newer format, a table that does not do what it did.
+func isDamage(err error) bool {
+	var image *snapshot.CorruptError
+	var frame *wal.CorruptError
+	if errors.As(err, &image) || errors.As(err, &frame) {
+		return true
+	}
+	for _, damage := range []error{snapshot.ErrForeign, errNotExist, errRecord, errJoin} {
+		if errors.Is(err, damage) {
+			return true
+		}
+	}
+	return false
+}
+
+// damaged makes a CorruptError of what snapshot and wal report as damage.
 func (r *recovery) damaged(path string, err error) error {
+	if !isDamage(err) {
+		return err
+	}
 	out := &CorruptError{Path: path, Err: err}
 	var image *snapshot.CorruptError
 	var frame *wal.CorruptError
@@ -169,27 +190,29 @@ func (r *recovery) damaged(path string, err error) error {
 		out.Path, out.Offset, out.Err = image.Path, image.Offset, image.Err
 	case errors.As(err, &frame):
 		out.Path, out.Offset, out.Sequence, out.Err = frame.Path, frame.Offset, frame.Sequence, frame.Err
-	case errors.Is(err, wal.ErrFormat), errors.Is(err, snapshot.ErrFormat), errors.Is(err, errReplay):
-		return err
 	}
 	return out
 }
 
 func (r *recovery) loadSnapshot(number uint64) error {
-	file, err := snapshot.Open(r.cfg.Log.FS, r.cfg.snapshotPath(number), r.cfg.snapshotID(number))
+	path := r.cfg.snapshotPath(number)
+	file, err := snapshot.Open(r.cfg.Log.FS, path, r.cfg.snapshotID(number))
 	if err != nil {
+		if info, statErr := r.cfg.Log.FS.Lstat(path); statErr == nil && !info.Mode().IsRegular() {
+			return fmt.Errorf("%w: %w", errJoin, err)
+		}
 		return err
 	}
 	defer file.Close()
 	for _, image := range file.Partitions() {
 		if int(image.Partition) >= len(r.parts) || r.parts[image.Partition] == nil {
-			return fmt.Errorf("shard: snapshot %d holds partition %d, which is not of this shard", number, image.Partition)
+			return fmt.Errorf("%w: snapshot %d holds partition %d, which is not of this shard", errJoin, number, image.Partition)
 		}
 		p := r.parts[image.Partition]
 		p.Sequence = image.Sequence
 		err := file.Load(image.Partition, func(table uint16, entries uint32, data []byte) error {
 			if int(table) >= len(p.Stores) {
-				return fmt.Errorf("shard: snapshot %d holds table %d, which the store does not have", number, table)
+				return fmt.Errorf("%w: snapshot %d holds table %d, which the store does not have", errJoin, number, table)
 			}
 			r.report.SnapshotKeys += int(entries)
 			r.report.SnapshotBytes += int64(len(data))
@@ -213,7 +236,8 @@ func (r *recovery) state(began time.Time) *State {
 		}
 	}
 	state.snapshot = r.report.SnapshotBytes
-	state.unsynced = r.last
+	state.unsynced, state.events = r.last, r.events
+	r.report.Clean = r.sealed && r.report.Events == 0
 	r.report.Duration = time.Since(began)
 	state.Report = r.report
 	return state

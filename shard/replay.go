@@ -12,16 +12,18 @@ import (
 // when the event was accepted.
 var errReplay = errors.New("keyfold: replay differs from the first run; Apply must be deterministic")
 
+// errJoin says that parts of a store, whole by themselves, do not belong together.
+var errJoin = errors.New("it is not what belongs there")
+
 // replay reads the generations from the base on, in order, and applies the events
 // that the snapshot does not hold.
 func (r *recovery) replay() error {
 	first := true
-	last := len(r.current.Generations) - 1
-	for i, g := range r.current.Generations {
+	for _, g := range r.current.Generations {
 		if g.Number < r.base {
 			continue
 		}
-		if err := r.replayGeneration(g, first, i == last); err != nil {
+		if err := r.replayGeneration(g, first); err != nil {
 			return r.damaged(r.cfg.generationDir(g.Number), err)
 		}
 		first = false
@@ -29,7 +31,7 @@ func (r *recovery) replay() error {
 	return r.checkReach()
 }
 
-func (r *recovery) replayGeneration(g Generation, first, last bool) error {
+func (r *recovery) replayGeneration(g Generation, first bool) error {
 	options := wal.ScanOptions{}
 	if g.Sealed {
 		options.Seal = &g.End
@@ -48,11 +50,11 @@ func (r *recovery) replayGeneration(g Generation, first, last bool) error {
 		return err
 	}
 	if result.Void {
-		return fmt.Errorf("the log has no header frame, although CURRENT names generation %d", g.Number)
+		return fmt.Errorf("%w: there is no header frame, although CURRENT names generation %d", errJoin, g.Number)
 	}
 	r.report.LogBytes += result.Bytes
 	r.report.TornBytes += result.TornBytes
-	r.report.Clean = last && g.Sealed
+	r.events, r.sealed = result.Events, g.Sealed
 	return nil
 }
 
@@ -77,11 +79,11 @@ func (r *recovery) begin(start wal.Start, first bool) error {
 		want := starts[id]
 		if first {
 			if want > r.parts[id].Sequence {
-				return fmt.Errorf("it begins behind event %d of partition %d, but the state before it ends with %d", want, id, r.parts[id].Sequence)
+				return fmt.Errorf("%w: it begins behind event %d of partition %d, but the state before it ends with %d", errJoin, want, id, r.parts[id].Sequence)
 			}
 			r.sequence[id] = want
 		} else if r.sequence[id] != want {
-			return fmt.Errorf("it begins behind event %d of partition %d, but the log before it ends with %d", want, id, r.sequence[id])
+			return fmt.Errorf("%w: it begins behind event %d of partition %d, but the log before it ends with %d", errJoin, want, id, r.sequence[id])
 		}
 	}
 	return nil
@@ -133,7 +135,7 @@ func (r *recovery) replayEvent(rec *record, now int64) error {
 	id := r.cfg.Routing.Partition(hash)
 	p := r.parts[id]
 	if p == nil || int(rec.table) >= len(p.Stores) {
-		return fmt.Errorf("an event of table %d and partition %d is not of this shard", rec.table, id)
+		return fmt.Errorf("%w: an event of table %d and partition %d is not of this shard", errJoin, rec.table, id)
 	}
 	r.sequence[id]++
 	if r.sequence[id] <= p.Sequence {

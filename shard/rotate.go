@@ -38,7 +38,8 @@ func (s *Shard) rotate() error {
 		}
 		return err
 	}
-	j.current = j.current.grown(end, number)
+	j.current = j.current.grown(end, number, j.logged)
+	j.logged = false
 	j.rotation = &rotation{retired: j.writer, writer: writer, current: j.current}
 	j.writer = writer
 	j.frame.Reset()
@@ -117,7 +118,7 @@ func decodeStarts(b []byte) (map[uint32]uint64, error) {
 		starts[id] = r.u64()
 	}
 	if r.short || len(r.rest) != 0 {
-		return nil, fmt.Errorf("shard: the header of the generation holds %d bytes that are not sequences", len(b))
+		return nil, fmt.Errorf("%w: the header of the generation holds %d bytes that are not sequences", errJoin, len(b))
 	}
 	return starts, nil
 }

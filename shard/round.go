@@ -29,11 +29,14 @@ type round struct {
 	job    roundJob
 	number uint64 // the generation that the round began
 	next   int    // the partition to copy, in Shard.owned
-	upTo   uint64 // frames that the stamps depend on
+	// freezing says that partitions are being copied right now.
+	freezing bool
+	upTo     uint64 // frames that the stamps depend on
 
 	before int64 // log bytes at the start: what the snapshot will make superfluous
 	last   int64 // bytes of the last snapshot
 	wait   int64 // log bytes at which a round after a failed one may begin
+	err    error // of the last round; nil if its snapshot was published
 	asked  []func(error)
 	later  []func(error) // asked for while a round was under way
 }
@@ -57,7 +60,7 @@ type frozen struct {
 }
 
 func (r *round) open(s *Shard, state *State) {
-	r.lane = newLane(s.roundWork, s.Wake)
+	r.lane = newLane(s.roundWork, func(lost *PanicError) { r.job.err = lost }, s.Wake)
 	r.last = state.snapshot
 }
 
@@ -68,6 +71,8 @@ func (s *Shard) ask(done func(error)) {
 	switch {
 	case s.failed():
 		done(s.Err())
+	case s.inbox.Drained():
+		done(ErrClosed)
 	case r.phase > roundWanted:
 		r.later = append(r.later, done)
 	default:
@@ -96,15 +101,20 @@ func (s *Shard) advanceRound() bool {
 }
 
 // roundDue wants a round when the log has grown by SnapshotBytes, or by the size of
-// the last snapshot if that is more: then snapshots never cost more than the log.
+// the last snapshot if that is more: then snapshots never cost more than the log. It
+// also wants one when many opens have left many generations with little in each.
 func (s *Shard) roundDue() bool {
 	r := &s.round
-	if s.log.bytes < max(s.cfg.Log.SnapshotBytes, r.last, r.wait) {
+	large := s.log.bytes >= max(s.cfg.Log.SnapshotBytes, r.last)
+	if s.log.bytes < r.wait || !large && len(s.log.current.Generations) <= generationsMax {
 		return false
 	}
 	r.phase = roundWanted
 	return true
 }
+
+// generationsMax is how many generations a shard gathers without a snapshot.
+const generationsMax = 64
 
 func (s *Shard) beginRound() bool {
 	r := &s.round
@@ -129,13 +139,25 @@ func (s *Shard) beginRound() bool {
 func (s *Shard) freezeSome() bool {
 	r := &s.round
 	r.job.used = 0
+	r.freezing = true // a codec of the user's may end the goroutine: see thaw
 	for bytes := 0; r.next < len(s.owned) && bytes < frozenBytes; r.next++ {
 		if p := s.owned[r.next]; !p.empty() {
 			bytes += r.freeze(p)
 		}
 	}
+	r.freezing = false
 	r.lane.begin(0)
 	return true
+}
+
+// thaw ends a round whose copying has ended the goroutine.
+func (s *Shard) thaw() {
+	if r := &s.round; r.freezing {
+		r.freezing = false
+		r.job.abort()
+		r.wait = s.log.bytes + s.cfg.Log.SnapshotBytes
+		s.endRound(&PanicError{})
+	}
 }
 
 func (r *round) freeze(p *Partition) int {
@@ -197,6 +219,9 @@ func (s *Shard) roundWorked() {
 func (s *Shard) endRound(err error) {
 	r := &s.round
 	r.phase = roundIdle
+	if r.err = err; err != nil {
+		s.counters.snapshotFailures++
+	}
 	asked := r.asked
 	r.asked, r.later = r.later, nil
 	if len(r.asked) > 0 {

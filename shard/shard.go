@@ -46,6 +46,7 @@ type life struct {
 	hurried  atomic.Bool   // Hurry's store tells the shard to leave out the last snapshot
 	stopped  chan struct{} // closed when the goroutine is gone
 	finished bool          // the last turn was made
+	parking  bool          // the parker is prepared
 	err      error         // of the end; published by closing stopped
 }
 
@@ -210,6 +211,7 @@ type State struct {
 	writer   *wal.Writer
 	current  Current
 	unsynced []frameEnd // frames of the last generation from its horizon on
+	events   uint64     // in the last generation
 	time     int64
 	log      int64 // bytes of log behind the newest snapshot
 	snapshot int64 // bytes of the newest snapshot

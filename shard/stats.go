@@ -9,6 +9,7 @@ type counters struct {
 	frames, syncs          uint64
 	logBytes               uint64
 	snapshots              uint64
+	snapshotFailures       uint64
 	pinned                 bool
 }
 
@@ -25,9 +26,15 @@ type Stats struct {
 	Parks      uint64 // how often the shard went to sleep
 	Pinned     bool   // to its CPU
 	Log        LogStats
-	Snapshots  uint64 // published
-	// Snapshotting says that a snapshot round is under way.
-	Snapshotting bool
+	Snapshots  SnapshotStats
+}
+
+// SnapshotStats are the figures of a shard's snapshots.
+type SnapshotStats struct {
+	Published uint64
+	Failed    uint64
+	Err       error // why the last one failed; nil if it was published. The log goes on growing
+	UnderWay  bool
 }
 
 // LogStats are the figures of a shard's log.
@@ -53,7 +60,7 @@ func (s *Shard) stats() Stats {
 		Partitions: len(s.owned), Events: c.events, Refused: c.refused, Reads: c.reads,
 		Runs: c.runs, Parks: c.parks, InboxBytes: s.inbox.Used(), Pinned: c.pinned,
 		Log:       LogStats{Frames: c.frames, Syncs: c.syncs, Bytes: c.logBytes, ReplayBytes: s.log.bytes},
-		Snapshots: c.snapshots, Snapshotting: s.round.phase != roundIdle,
+		Snapshots: SnapshotStats{Published: c.snapshots, Failed: c.snapshotFailures, Err: s.round.err, UnderWay: s.round.phase != roundIdle},
 	}
 	for _, p := range s.owned {
 		for _, store := range p.Stores {
@@ -82,11 +89,17 @@ func (s *Shard) Snapshot(ctx context.Context) error {
 
 // Freeze copies the states of one table in some of the shard's partitions.
 func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, each func(Image)) error {
-	return s.Tell(ctx, func() {
+	whole := false
+	err := s.Tell(ctx, func() {
 		for _, id := range partitions {
 			if p := s.parts[id]; p.Stores[table].Len() > 0 {
 				each(p.Stores[table].Freeze(nil))
 			}
 		}
+		whole = true
 	})
+	if err == nil && !whole {
+		err = &PanicError{} // a codec has ended the goroutine
+	}
+	return err
 }
