@@ -188,7 +188,7 @@ func (ln *lane) stamp(ctx context.Context, ordinal uint64, i int) error {
 
 // due is when an event of an open loop is due.
 func (ln *lane) due(ordinal uint64) int64 {
-	return int64(min(float64(ordinal)*ln.nanosPerEvent, math.MaxInt64/2))
+	return int64(min(float64(ordinal-ln.load.First)*ln.nanosPerEvent, math.MaxInt64/2))
 }
 
 // sleepAtLeast is the shortest time that is worth a sleep: the runtime may make a

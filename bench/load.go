@@ -34,6 +34,8 @@ type Load struct {
 	Window int
 	// Rate is the events per second of an open loop; 0 is a closed loop.
 	Rate float64
+	// First is the ordinal of the first event, which is due at once.
+	First uint64
 	// Duration ends the load, if the stream does not end before; 0 is no limit.
 	Duration time.Duration
 	// Mark, if not nil, is told by each producer which of its events it may have sent,

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -51,8 +52,15 @@ func (o *Orders) write() error {
 	return nil
 }
 
-// Child does what the orders in a file say, until it is killed, or the stream ends.
-func Child(ctx context.Context, orders string, open Opener) error {
+// Child does what the orders in a file say, until it is killed, or the stream ends, or
+// parent does: that is a pipe which a parent that has died leaves closed.
+func Child(ctx context.Context, orders string, parent io.Reader, open Opener) error {
+	ctx, orphaned := context.WithCancel(ctx)
+	defer orphaned()
+	go func() {
+		_, _ = io.Copy(io.Discard, parent)
+		orphaned()
+	}()
 	var o Orders
 	text, err := os.ReadFile(orders)
 	if err == nil {
@@ -66,7 +74,7 @@ func Child(ctx context.Context, orders string, open Opener) error {
 		return err
 	}
 	err = o.do(ctx, t)
-	return errors.Join(err, t.Close(ctx))
+	return errors.Join(err, t.Close(context.WithoutCancel(ctx)))
 }
 
 func (o *Orders) do(ctx context.Context, t bench.Target) error {
@@ -91,6 +99,10 @@ func (o *Orders) do(ctx context.Context, t bench.Target) error {
 	return err
 }
 
+// survives says that what was acknowledged survives a kill. What is only applied need
+// not, but what is left must still be a prefix.
+func (o *Orders) survives() bool { return o.Store.Ack != "applied" }
+
 // errEnough ends the pass over a stream behind the last event that was sent.
 var errEnough = errors.New("drill: enough")
 
@@ -114,7 +126,7 @@ func (o *Orders) replay(fn func(e workload.Event, acked bool)) error {
 			return errEnough
 		}
 		if m := marks[bench.ProducerOf(e.Key, o.Producers)]; e.Ordinal < m.Sent {
-			fn(e, e.Ordinal < m.Acked)
+			fn(e, e.Ordinal < m.Acked && o.survives())
 		}
 		return nil
 	})

@@ -1,6 +1,7 @@
 package drill
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,8 @@ type Options struct {
 	Seed uint64
 	// Work is an existing empty directory for the files of the drill.
 	Work string
-	// Store is what to open. With Shards 0 the count changes now and then.
+	// Store is what to open. With Shards 0 the count changes now and then, with the
+	// Device AnyDevice the device.
 	Store store.Options
 	// Keys and Dist are those of the streams; Producers, Window and Rate say how they
 	// are sent.
@@ -39,13 +41,43 @@ type Options struct {
 	Log func(Round)
 }
 
+// AnyDevice is the Device of a drill whose children change it: each must open what the
+// other wrote.
+const AnyDevice = "any"
+
+// Check says what is wrong with the options, its directories and command apart.
+func (o *Options) Check() error {
+	s := o.Store
+	if s.Device == AnyDevice {
+		s.Device = ""
+	}
+	if err := s.Check(); err != nil {
+		return err
+	}
+	l := bench.Load{Producers: o.Producers, Window: o.Window, Rate: o.Rate}
+	if err := l.Check(); err != nil {
+		return err
+	}
+	if _, err := workload.NewGenerator(workload.Generated{Keys: o.Keys, Dist: o.Dist}); err != nil {
+		return err
+	}
+	if o.Kills < 1 {
+		return fmt.Errorf("drill: one child at least must be killed, not %d", o.Kills)
+	}
+	if o.Live <= 0 {
+		return fmt.Errorf("drill: a child must live for some time, not %v", o.Live)
+	}
+	return nil
+}
+
 // Round is one child: what it found and how it ended.
 type Round struct {
 	// Number counts the kills under load, from 1; Opening those of children that were
 	// still opening the store, before this one.
 	Number, Opening int
-	// Shards is how many the child had.
+	// Shards is how many the child had, Device what wrote its log.
 	Shards int
+	Device string
 	// Alive is how long it was under load.
 	Alive time.Duration
 	// Recovery is what its opening of the store took.
@@ -80,7 +112,7 @@ type drill struct {
 	audit   *workload.Audit
 	pending *Orders // of the last child that may have sent something
 	round   int
-	shards  int
+	now     store.Options // what the last child opened
 	opening time.Duration // what the last opening took
 	report  Report
 }
@@ -89,11 +121,15 @@ type drill struct {
 // found; an error says why the drill could not go on. At the end a child rests: it
 // closes the store, and one more opens it.
 func Run(ctx context.Context, o Options) (Report, error) {
+	if err := o.Check(); err != nil {
+		return Report{}, err
+	}
 	audit, err := workload.NewNumbered(o.Keys)
 	if err != nil {
 		return Report{}, err
 	}
-	d := &drill{Options: o, random: rand.New(rand.NewPCG(o.Seed, 0x6472696c6c)), audit: audit, shards: max(o.Store.Shards, 1)}
+	d := &drill{Options: o, random: rand.New(rand.NewPCG(o.Seed, 0x6472696c6c)), audit: audit, now: o.Store}
+	d.now.Shards = max(o.Store.Shards, 1)
 	for d.report.Kills < o.Kills && err == nil && d.report.Last.OK() {
 		err = d.killOne(ctx)
 	}
@@ -109,13 +145,15 @@ func Run(ctx context.Context, o Options) (Report, error) {
 func (d *drill) orders(rest bool) *Orders {
 	d.round++
 	if d.Store.Shards == 0 && d.random.IntN(4) == 0 {
-		d.shards = 1 + d.random.IntN(3)
+		d.now.Shards = 1 + d.random.IntN(3)
+	}
+	if d.Store.Device == AnyDevice {
+		d.now.Device = []string{"library", "direct"}[d.random.IntN(2)]
 	}
 	o := &Orders{
-		Round: d.round, Work: d.Work, Store: d.Store, Producers: d.Producers, Window: d.Window, Rate: d.Rate, Rest: rest,
+		Round: d.round, Work: d.Work, Store: d.now, Producers: d.Producers, Window: d.Window, Rate: d.Rate, Rest: rest,
 		Stream: workload.Generated{Keys: d.Keys, Dist: d.Dist, Seed: d.random.Uint64()},
 	}
-	o.Store.Shards = d.shards
 	return o
 }
 
@@ -128,8 +166,8 @@ func (d *drill) killOne(ctx context.Context) error {
 			return err
 		}
 		alive, err := d.letLive(p, o, opening)
-		if err = errors.Join(err, p.kill(), ctx.Err()); err != nil {
-			return err
+		if err = cmp.Or(p.kill(), err, ctx.Err()); err != nil {
+			return err // that of the child says most
 		}
 		// It may have got ready after the last look: then it may have sent something.
 		if _, ready, err := readReady(o.file("ready")); err != nil {
@@ -158,7 +196,7 @@ func (d *drill) letLive(p *process, o *Orders, opening int) (time.Duration, erro
 	}
 	ready, err := p.until(readyWithin, isReady)
 	if err != nil || !ready {
-		return 0, errors.Join(err, p.kill(), errors.New("drill: the child did not get ready"))
+		return 0, cmp.Or(err, errors.New("drill: the child did not get ready"))
 	}
 	d.opening = time.Since(began)
 	alive := time.Duration(d.random.Int64N(int64(d.Live)) + 1)
@@ -189,7 +227,7 @@ func (d *drill) judge(o *Orders, r Round) error {
 	if r.Found, err = d.compare(o); err != nil {
 		return err
 	}
-	r.Shards = o.Store.Shards
+	r.Shards, r.Device = o.Store.Shards, o.Store.Device
 	d.add(r)
 	if !r.Found.OK() {
 		return nil // the files stay for whoever looks into it

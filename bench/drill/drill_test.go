@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	open := func(ctx context.Context, o store.Options) (bench.Target, error) { return openToy(o.Dir, how) }
-	if err := Child(context.Background(), os.Args[len(os.Args)-1], open); err != nil {
+	if err := Child(context.Background(), os.Args[len(os.Args)-1], os.Stdin, open); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(2)
 	}
@@ -121,7 +123,7 @@ func drillOf(t *testing.T, how string, kills int) (Report, []Round, error) {
 	const seed = 7
 	t.Logf("seed %d", seed)
 	r, err := Run(t.Context(), Options{
-		Kills: kills, Seed: seed, Work: t.TempDir(), Store: store.Options{Dir: t.TempDir()},
+		Kills: kills, Seed: seed, Work: t.TempDir(), Store: store.Options{Dir: t.TempDir(), EventBytes: store.EventBytesMin},
 		Keys: 50, Producers: 2, Window: 20, Rate: 20_000, Live: 50 * time.Millisecond,
 		Command: func(ctx context.Context, orders string) *exec.Cmd {
 			cmd := exec.CommandContext(ctx, os.Args[0], orders)
@@ -181,5 +183,30 @@ func TestMarksAreReadAsFarAsTheyWereMade(t *testing.T) {
 	}
 	if got, err := ReadMarks(name, 2); got != nil || err != nil {
 		t.Errorf("half a file: %v, %v", got, err)
+	}
+}
+
+func TestChildEndsWithItsParent(t *testing.T) {
+	o := &Orders{
+		Round: 1, Work: t.TempDir(), Store: store.Options{Dir: t.TempDir(), EventBytes: store.EventBytesMin},
+		Stream: workload.Generated{Keys: 9}, Producers: 1, Window: 10, Rate: 1000,
+	}
+	if err := o.write(); err != nil {
+		t.Fatal(err)
+	}
+	parent, dies := io.Pipe()
+	ended := make(chan error)
+	open := func(_ context.Context, o store.Options) (bench.Target, error) { return openToy(o.Dir, "honest") }
+	go func() { ended <- Child(t.Context(), o.file("orders"), parent, open) }()
+	for {
+		if n, err := o.through(); err != nil {
+			t.Fatal(err)
+		} else if n > 0 {
+			break // it is under load, and its stream has no end
+		}
+		runtime.Gosched()
+	}
+	if err := errors.Join(dies.Close(), <-ended); err != nil {
+		t.Error(err)
 	}
 }

@@ -30,11 +30,16 @@ func start(ctx context.Context, o *Orders, command Commander) (*process, error) 
 	}
 	p := &process{cmd: command(ctx, o.file("orders")), ended: make(chan struct{})}
 	p.cmd.Stderr = &p.said
-	if err := p.cmd.Start(); err != nil {
+	alive, err := p.cmd.StdinPipe() // never written to; it ends with this process
+	if err == nil {
+		err = p.cmd.Start()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("drill: child: %w", err)
 	}
 	go func() {
 		p.err = p.cmd.Wait()
+		_ = alive.Close() // Wait has closed it
 		close(p.ended)
 	}()
 	return p, nil

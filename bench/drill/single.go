@@ -62,7 +62,7 @@ func (o *Orders) Judge(ctx context.Context, t bench.Target, missing func(workloa
 		return workload.Finding{}, err
 	}
 	err = workload.ForEach(stream, func(e workload.Event) error {
-		acked := len(marks) > 0 && e.Ordinal < marks[bench.ProducerOf(e.Key, o.Producers)].Acked
+		acked := o.survives() && len(marks) > 0 && e.Ordinal < marks[bench.ProducerOf(e.Key, o.Producers)].Acked
 		if !a.Event(e, acked) && missing != nil {
 			missing(e)
 		}

@@ -142,6 +142,9 @@ func (r *Reader) open(o Options) (*bufio.Reader, error) {
 			return nil, fmt.Errorf("input: %w", err)
 		}
 		r.closers = append(r.closers, f.Close)
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return nil, fmt.Errorf("input: %s is a directory", o.Path)
+		}
 		raw = f
 	}
 	if raw == nil {

@@ -28,6 +28,9 @@ func newRecords(o Options, text *bufio.Reader) (*records, error) {
 	r.csv = csv.NewReader(r.guard)
 	r.csv.ReuseRecord = true
 	header, err := r.read()
+	if errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("input: %s is empty: CSV begins with a line that names the fields", o.Path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("input: no CSV header: %w", err)
 	}
@@ -55,7 +58,7 @@ func columnOf(header []string, field string) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, fmt.Errorf("the header has no field %q, but .%s", field, strings.Join(header, ", ."))
+	return 0, fmt.Errorf("there is no field %q in the header; there are .%s", field, strings.Join(header, ", ."))
 }
 
 // read is the next record, bounded.

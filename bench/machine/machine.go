@@ -4,6 +4,7 @@
 package machine
 
 import (
+	"cmp"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -39,7 +40,8 @@ type Probe struct {
 }
 
 // Look fills in a Machine for a store in dir, which must exist. It writes a small
-// file there, and removes it. It takes up to 300 ms.
+// file there, and removes it. It takes up to 300 ms. With an error, only the probe of
+// syncs is missing.
 func Look(dir string) (Machine, error) {
 	m := Machine{
 		GOMAXPROCS: runtime.GOMAXPROCS(0),
@@ -60,7 +62,11 @@ func Look(dir string) (Machine, error) {
 	return m, err
 }
 
-// revision is the commit that the program was built from, as far as it knows.
+// RevisionWords is the revision, or `unknown`.
+func (m *Machine) RevisionWords() string { return cmp.Or(m.Revision, "unknown") }
+
+// revision is the commit that the program was built from, as far as it knows: go run
+// does not tell it, nor go build with -buildvcs=false.
 func revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -72,7 +78,7 @@ func revision() string {
 	}
 	rev := set["vcs.revision"]
 	rev = rev[:min(len(rev), 12)]
-	if set["vcs.modified"] == "true" {
+	if rev != "" && set["vcs.modified"] == "true" {
 		rev += "+changes"
 	}
 	return rev
@@ -88,25 +94,26 @@ func (m *Machine) Lines() []string {
 	if m.MemLimit > 0 {
 		memory += fmt.Sprintf(" (limited to %.1f)", float64(m.MemLimit)/(1<<30))
 	}
-	build := m.Go
-	if m.Revision != "" {
-		build += " · revision " + m.Revision
-	}
+	build := m.Go + " · revision " + m.RevisionWords()
 	if m.Race {
 		build += " · built with the race detector: figures mean nothing"
 	}
 	return []string{
 		fmt.Sprintf("%s · CPUs %s · GOMAXPROCS %d · %s · %s", m.CPU, ranges(m.CPUs), m.GOMAXPROCS, quota, memory),
-		fmt.Sprintf("%s/%s %s · %s · write and sync 4 KiB: p50 %v, p99 %v", m.OS, m.Arch, m.Kernel, m.FileSystem,
-			time.Duration(m.Sync.P50).Round(time.Microsecond), time.Duration(m.Sync.P99).Round(time.Microsecond)),
+		fmt.Sprintf("%s/%s %s · %s%s", m.OS, m.Arch, m.Kernel, m.FileSystem, m.syncWords()),
 		build,
 	}
 }
 
-// Short names the machine in one cell of a table.
-func (m *Machine) Short() string {
-	return fmt.Sprintf("%s, %d CPUs, %s, sync %v", m.CPU, len(m.CPUs), m.FileSystem, time.Duration(m.Sync.P50).Round(time.Microsecond))
+// syncWords say how long a sync takes, if that is known.
+func (m *Machine) syncWords() string {
+	if m.Sync == (Probe{}) {
+		return ""
+	}
+	return fmt.Sprintf(" · write and sync 4 KiB: p50 %v, p99 %v", micros(m.Sync.P50), micros(m.Sync.P99))
 }
+
+func micros(nanos int64) time.Duration { return time.Duration(nanos).Round(time.Microsecond) }
 
 // ranges writes numbers as 0-3,6.
 func ranges(cpus []int) string {

@@ -43,3 +43,11 @@ func TestRangesAreShort(t *testing.T) {
 		}
 	}
 }
+
+func TestRevisionThatNobodyToldIsUnknown(t *testing.T) {
+	for want, m := range map[string]Machine{"revision unknown": {}, "revision 1234": {Revision: "1234"}} {
+		if words := strings.Join(m.Lines(), "\n"); !strings.Contains(words, want) {
+			t.Errorf("no %q in\n%s", want, words)
+		}
+	}
+}

@@ -22,7 +22,8 @@ import (
 
 // Share is how much of the CPU time went where.
 type Share struct {
-	// Name is that of a shard, a stage, a package or a function.
+	// Name is that of a shard, a stage, a package or a function without its type
+	// arguments; of a shard's stage it is both, with a blank between them.
 	Name string `json:"name"`
 	// Seconds is the CPU time.
 	Seconds float64 `json:"seconds"`
@@ -38,6 +39,8 @@ type Summary struct {
 	Shards []Share `json:"shards,omitempty"`
 	// Stages is the time by the label `stage`.
 	Stages []Share `json:"stages,omitempty"`
+	// ShardStages is the time by both labels.
+	ShardStages []Share `json:"shard_stages,omitempty"`
 	// Packages is the time by the package of the function on top.
 	Packages []Share `json:"packages"`
 	// Functions is the time of the functions on top, the first few.
@@ -55,6 +58,9 @@ type Recording struct {
 	data bytes.Buffer
 }
 
+// FileName is the name of a stored profile.
+const FileName = "cpu.pb.gz"
+
 // Start begins a profile that will be stored in dir, which is made if need be.
 func Start(dir string) (*Recording, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -67,7 +73,7 @@ func Start(dir string) (*Recording, error) {
 	return r, nil
 }
 
-// Stop ends the profile, stores it with the comments, as cpu.pb.gz, and sums it up.
+// Stop ends the profile, stores it with the comments, as FileName, and sums it up.
 func (r *Recording) Stop(comments ...string) (Summary, error) {
 	pprof.StopCPUProfile()
 	p, err := profile.ParseData(r.data.Bytes())
@@ -75,7 +81,7 @@ func (r *Recording) Stop(comments ...string) (Summary, error) {
 		return Summary{}, fmt.Errorf("profile: %w", err)
 	}
 	p.Comments = append(p.Comments, comments...)
-	file := filepath.Join(r.dir, "cpu.pb.gz")
+	file := filepath.Join(r.dir, FileName)
 	if err := write(p, file); err != nil {
 		return Summary{}, fmt.Errorf("profile: %w", err)
 	}
@@ -99,16 +105,17 @@ func Sum(p *profile.Profile) (Summary, error) {
 	if err != nil {
 		return Summary{}, fmt.Errorf("profile: %w", err)
 	}
-	t := tally{shards: sums{}, stages: sums{}, packages: sums{}, functions: sums{}}
+	t := tally{shards: sums{}, stages: sums{}, both: sums{}, packages: sums{}, functions: sums{}}
 	for _, sample := range p.Sample {
 		t.add(sample, sample.Value[value])
 	}
 	return Summary{
-		Seconds:   time.Duration(t.total).Seconds(),
-		Shards:    t.shards.shares(t.total),
-		Stages:    t.stages.shares(t.total),
-		Packages:  first(t.packages.shares(t.total)),
-		Functions: first(t.functions.shares(t.total)),
+		Seconds:     time.Duration(t.total).Seconds(),
+		Shards:      t.shards.shares(t.total),
+		Stages:      t.stages.shares(t.total),
+		ShardStages: t.both.shares(t.total),
+		Packages:    first(t.packages.shares(t.total)),
+		Functions:   first(t.functions.shares(t.total)),
 	}, nil
 }
 
@@ -116,14 +123,20 @@ func first(s []Share) []Share { return s[:min(len(s), functionsMax)] }
 
 // tally adds up nanoseconds.
 type tally struct {
-	total                               int64
-	shards, stages, packages, functions sums
+	total                                     int64
+	shards, stages, both, packages, functions sums
 }
 
 func (t *tally) add(s *profile.Sample, nanos int64) {
 	t.total += nanos
-	t.shards[label(s, "shard")] += nanos
-	t.stages[label(s, "stage")] += nanos
+	shard, stage := label(s, "shard"), label(s, "stage")
+	t.shards[shard] += nanos
+	t.stages[stage] += nanos
+	if shard == stage { // neither has a name
+		t.both[unlabelled] += nanos
+	} else {
+		t.both[shard+" "+stage] += nanos
+	}
 	f := top(s)
 	t.functions[f] += nanos
 	t.packages[packageOf(f)] += nanos
@@ -144,16 +157,25 @@ func top(s *profile.Sample) string {
 	if len(s.Location) == 0 || len(s.Location[0].Line) == 0 || s.Location[0].Line[0].Function == nil {
 		return "(unknown)"
 	}
-	return s.Location[0].Line[0].Function.Name
+	return withoutTypes(s.Location[0].Line[0].Function.Name)
 }
 
-// packageOf cuts a function's name to that of its package. Type arguments and what
-// follows the last slash's first dot do not belong to it.
+// withoutTypes cuts type arguments out of a name: a whole struct may be among them.
+func withoutTypes(name string) string {
+	before, rest, ok := strings.Cut(name, "[")
+	end := strings.LastIndexByte(rest, ']')
+	if !ok || end < 0 {
+		return name
+	}
+	return before + rest[end+1:]
+}
+
+// packageOf cuts a function's name to that of its package: what follows the first dot
+// behind the last slash does not belong to it.
 func packageOf(function string) string {
-	name, _, _ := strings.Cut(function, "[")
-	slash := strings.LastIndexByte(name, '/') + 1
-	if dot := strings.IndexByte(name[slash:], '.'); dot >= 0 {
-		return name[:slash+dot]
+	slash := strings.LastIndexByte(function, '/') + 1
+	if dot := strings.IndexByte(function[slash:], '.'); dot >= 0 {
+		return function[:slash+dot]
 	}
 	if strings.Contains(function, "(") {
 		return function

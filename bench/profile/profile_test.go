@@ -46,6 +46,12 @@ func TestSumTellsShardsStagesAndFunctionsApart(t *testing.T) {
 	if len(s.Shards) != 3 || s.Stages[0].Name != "(other)" || s.Stages[1].Seconds != 4 {
 		t.Errorf("%+v", s)
 	}
+	if both := s.ShardStages; len(both) != 3 || both[0] != (Share{"(other)", 4, 0.5}) || both[1] != (Share{"shard-00 apply", 3, 0.375}) {
+		t.Errorf("%+v", both)
+	}
+	if f := s.Functions[0].Name; f != "github.com/x/slab.(*Table).Find" {
+		t.Error(f)
+	}
 	if s.Packages[0] != (Share{"github.com/x/slab", 4, 0.5}) || s.Packages[1] != (Share{"runtime", 3, 0.375}) {
 		t.Errorf("%+v", s.Packages)
 	}

@@ -2,8 +2,11 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/keyfold/keyfold/bench/machine"
 )
 
 // The markers between which Markdown writes.
@@ -28,11 +31,39 @@ func Markdown(page string, results []*Result) (string, error) {
 
 const newPage = `# Benchmarks
 
-Every row names the command that gives it again, and what an acknowledgement meant:
-rows of different durability do not compare. Latencies run from when an event was due
-in an open loop (a rate is given), else from its Send to the end of the Flush of its
-window, or of the call that sent it alone. A closed loop shows the highest rate; what
-its windows wait for is part of its latencies.
+These tables are written by ` + "`loadgen report`" + ` from the results of single runs. What is
+outside the two markers below is kept when they are written again.
+
+## How to read them
+
+An acknowledgement means what the column *durability* says: rows that differ there do
+not compare, nor do rows of different machines. The time of a sync is often all that a
+latency consists of, so each machine is listed with its own.
+
+*events/s* counts acknowledged events, from the first Send to the last acknowledgement.
+Without a rate the loop is closed: senders go on as long as no more events are
+unacknowledged than *senders* says. Such a row shows the highest rate, and its latencies
+are mostly the time in the queue that the sender itself has filled. With a rate the loop
+is open: each event has a time when it is due, and its latency runs from then, however
+late it was sent. *Calling* senders wait for each event.
+
+A closed loop's latency runs from Send to the acknowledgement, rounded up by the time of
+up to 63 other sends. A sender notices acknowledgements between its sends, and while it
+waits for room up to three eighths of its window late; with several shards it knows how
+many events are acknowledged rather than which, so that single latencies are exchanged
+between neighbours.
+
+*verified* says whether every key was compared with what a single thread computes.
+
+## How to repeat them
+
+` + "`make results`" + ` runs all of the commands below and writes this page; each takes a quarter
+of a minute at most. ` + "`FLIGHTS=file`" + ` names the file of the flights (testdata/SOURCE says how
+to get it; without it the 2,000 flights in testdata are used). A single row is repeated by
+its command; the same seed gives the same events. The machine must have nothing else to
+do: run a row three times, and look at how much it moves.
+
+## Results
 
 ` + markBegin + "\n" + markEnd + "\n"
 
@@ -42,11 +73,45 @@ func tables(results []*Result) string {
 	var b strings.Builder
 	loads(&b, results)
 	recoveries(&b, results)
-	b.WriteString("\nCommands, in the order of the rows:\n\n")
+	b.WriteString("\nCommands:\n\n")
 	for i, r := range results {
 		fmt.Fprintf(&b, "%d. `%s`\n", i+1, strings.ReplaceAll(r.Command, "`", "'"))
 	}
+	b.WriteString("\nMachines:\n\n")
+	for i, m := range machines(results) {
+		fmt.Fprintf(&b, "%s. %s\n", letter(i), m)
+	}
 	return b.String()
+}
+
+// machines are the different machines of the results, in words.
+func machines(results []*Result) (list []string) {
+	for _, r := range results {
+		if m := machineWords(r); !slices.Contains(list, m) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+// machineWords leave out what is in the rows: the time of a sync, and the revision.
+func machineWords(r *Result) string {
+	m := r.Machine
+	m.Sync = machine.Probe{}
+	return strings.Join(append(m.Lines()[:2], m.Go), "; ")
+}
+
+// letter names a machine.
+func letter(i int) string {
+	if i < 26 {
+		return string(rune('A' + i))
+	}
+	return fmt.Sprint(i)
+}
+
+// machine is the letter of a result's machine, and its sync.
+func (r *Result) machine(all []*Result) string {
+	return letter(slices.Index(machines(all), machineWords(r))) + ", sync " + Nanos(r.Machine.Sync.P50)
 }
 
 func loads(b *strings.Builder, results []*Result) {
@@ -57,10 +122,19 @@ func loads(b *strings.Builder, results []*Result) {
 			continue
 		}
 		l := r.Latency
-		line(b, fmt.Sprint(i+1), r.Input+fmt.Sprintf(", %d B", r.EventBytes), r.Durability(), fmt.Sprint(r.Shards), r.senders(), r.rate(),
+		line(b, fmt.Sprint(i+1), r.input(), r.Durability(), fmt.Sprint(r.Shards), r.senders(), r.rate(),
 			Count(r.Events), Count(int64(r.EventsPerSecond)), Nanos(l.P50), Nanos(l.P99), Nanos(l.P999), Nanos(l.Max),
-			r.verified(), fmt.Sprint(r.Seed), r.Machine.Short(), r.Machine.Revision, r.Started.UTC().Format(time.DateOnly))
+			r.verified(), fmt.Sprint(r.Seed), r.machine(results), r.Machine.RevisionWords(), r.Started.UTC().Format(time.DateOnly))
 	}
+}
+
+// input is what was sent, and after what.
+func (r *Result) input() string {
+	s := fmt.Sprintf("%s, %d B", r.Input, r.EventBytes)
+	if r.Warmup > 0 {
+		s += fmt.Sprintf(", after %s", plural(r.Warmup, "event"))
+	}
+	return s
 }
 
 func recoveries(b *strings.Builder, results []*Result) {
@@ -72,12 +146,13 @@ func recoveries(b *strings.Builder, results []*Result) {
 		if !head {
 			head = true
 			b.WriteString("\nRecovery:\n\n")
-			line(b, "#", "input", "durability", "shards", "seconds", "keys", "events replayed", "log read", "torn", "verified", "seed", "machine")
-			line(b, strings.Split(strings.Repeat("-", 12), "")...)
+			line(b, "#", "input", "durability", "shards", "seconds", "keys", "events replayed", "log read", "torn", "verified", "seed", "machine", "revision", "date")
+			line(b, strings.Split(strings.Repeat("-", 14), "")...)
 		}
 		c := r.Recovery
 		line(b, fmt.Sprint(i+1), r.Input, r.Durability(), fmt.Sprint(r.Shards), fmt.Sprintf("%.3f", c.Seconds), Count(c.Keys), Count(c.Events),
-			Bytes(c.LogBytes), Bytes(c.TornBytes), r.verified(), fmt.Sprint(r.Seed), r.Machine.Short())
+			Bytes(c.LogBytes), Bytes(c.TornBytes), r.verified(), fmt.Sprint(r.Seed), r.machine(results), r.Machine.RevisionWords(),
+			r.Started.UTC().Format(time.DateOnly))
 	}
 }
 
@@ -92,7 +167,7 @@ func (r *Result) senders() string {
 	if r.Window == 0 {
 		return fmt.Sprintf("%d calling", r.Producers)
 	}
-	return fmt.Sprintf("%d with windows of %s", r.Producers, Count(r.Window))
+	return fmt.Sprintf("%d, %s unacknowledged", r.Producers, Count(r.Window))
 }
 
 func (r *Result) rate() string {
@@ -104,6 +179,8 @@ func (r *Result) rate() string {
 
 func (r *Result) verified() string {
 	switch {
+	case r.Failed != "":
+		return "RUN FAILED"
 	case r.Verify == nil:
 		return "no"
 	case r.Verify.OK:

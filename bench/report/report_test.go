@@ -22,7 +22,7 @@ func result() *Result {
 		Store:    Store{Ack: "durable", Sync: "commit", Shards: 2},
 		Verify:   VerifyOf(workload.Finding{Keys: 3399, Events: 3_000_000}),
 		Recovery: &bench.Recovery{Seconds: 0.5, Events: 1_000_000, Keys: 3399, LogBytes: 5 << 20, TornBytes: 12},
-		Profile:  &profile.Summary{Seconds: 2, Shards: []profile.Share{{Name: "shard-00", Seconds: 1.2, Part: 0.6}}, File: "p/cpu.pb.gz"},
+		Profile:  &profile.Summary{Seconds: 2, ShardStages: []profile.Share{{Name: "shard-00 apply", Seconds: 1.2, Part: 0.6}}, File: "p/cpu.pb.gz"},
 		Machine:  machine.Machine{CPU: "EPYC", CPUs: []int{0, 1}, FileSystem: "ext4", Sync: machine.Probe{P50: 196_000, P99: 309_000}},
 	}
 	r.SetMeasured(bench.Measured{Events: 3_000_000, Elapsed: 2 * time.Second, Latency: bench.Latency{P50: 1_234_567, P99: 9_876_543, P999: 12_000_000, Max: 34_567_890}})
@@ -102,7 +102,7 @@ func TestScreensSayWhatMatters(t *testing.T) {
 	StatusHead(&b)
 	Status(&b, bench.Progress{Elapsed: 3 * time.Second, Sent: 2500, Acked: 1500, Rate: 500.4})
 	for _, want := range []string{
-		"seed 42", "durable", "196µs", "1,500,000 events/s", "p99 9.88ms", "shard-00", "60.0 %", "3,399 keys",
+		"seed 42", "durable", "196µs", "1,500,000 events/s", "p99 9.88ms", "60.0 %     1.20 s  shard-00 apply", "3,399 keys",
 		"OK", "12 B of a torn end", "2,000,000 events/s", "1,000",
 	} {
 		if !strings.Contains(b.String(), want) {
@@ -122,13 +122,13 @@ func TestPageKeepsWhatIsOutsideItsMarkers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| durable |", "| 42 |", "EPYC, 2 CPUs, ext4", "`loadgen run --keys 1M`", "| every key |", "# Benchmarks"} {
+	for _, want := range []string{"| durable |", "| 42 |", "A. EPYC · CPUs 0-1", "| A, sync 196µs |", "| unknown | 2026-11-22 |", "`loadgen run --keys 1M`", "| every key |", "# Benchmarks"} {
 		if !strings.Contains(fresh, want) {
 			t.Errorf("%q is missing in\n%s", want, fresh)
 		}
 	}
 	again, err := Markdown("mine\n"+fresh+"also mine\n", []*Result{result(), result()})
-	if err != nil || !strings.HasPrefix(again, "mine\n") || !strings.HasSuffix(again, "also mine\n") || strings.Count(again, "every key") != 4 {
+	if err != nil || !strings.HasPrefix(again, "mine\n") || !strings.HasSuffix(again, "also mine\n") || strings.Count(again, "| every key |") != 4 {
 		t.Errorf("%v\n%s", err, again)
 	}
 	if _, err := Markdown("x"+markEnd, nil); err == nil {

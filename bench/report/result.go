@@ -36,6 +36,9 @@ type Result struct {
 	Late            *bench.Latency  `json:"late_ns,omitempty"`
 	Verify          *Verify         `json:"verify,omitempty"`
 	Recovery        *bench.Recovery `json:"recovery,omitempty"`
+	// Failed says why the run ended before its time; Events may then count some that
+	// were not acknowledged.
+	Failed string `json:"failed,omitempty"`
 	// Profile is where the CPU time went.
 	Profile *profile.Summary `json:"profile,omitempty"`
 	// Machine is where it ran.
@@ -53,6 +56,8 @@ type Load struct {
 	Door       string  `json:"door"`
 	Window     int     `json:"window"`
 	Rate       float64 `json:"rate"` // 0: as fast as it goes
+	// Warmup is how many events were sent before those that were measured.
+	Warmup uint64 `json:"warmup_events"`
 }
 
 // Store is how the store was opened.

@@ -35,11 +35,15 @@ func (l *Load) words() string {
 	if l.Rate > 0 {
 		loop = fmt.Sprintf("open loop, %s events/s", Count(int64(l.Rate)))
 	}
-	door := fmt.Sprintf("%s, %s in a window", plural(l.Producers, "producer"), plural(l.Window, "event"))
+	door := fmt.Sprintf("%s, up to %s unacknowledged", plural(l.Producers, "producer"), plural(l.Window, "event"))
 	if l.Door == string(bench.Single) {
 		door = plural(l.Producers, "caller") + ", one event at a time"
 	}
-	return fmt.Sprintf("%s · events of %d bytes · %s · %s · seed %d", l.Input, l.EventBytes, loop, door, l.Seed)
+	warm := ""
+	if l.Warmup > 0 {
+		warm = fmt.Sprintf(" · after %s that are not measured", plural(l.Warmup, "event"))
+	}
+	return fmt.Sprintf("%s · events of %d bytes · %s · %s%s · seed %d", l.Input, l.EventBytes, loop, door, warm, l.Seed)
 }
 
 // StatusHead is the line above the status lines.
@@ -55,7 +59,9 @@ func Status(w io.Writer, p bench.Progress) {
 
 // End writes the end table.
 func (r *Result) End(w io.Writer) {
-	if r.Events > 0 {
+	if r.Failed != "" && r.Events > 0 {
+		row(w, "stopped", "after about %s in %.2f s", plural(r.Events, "event"), r.Seconds)
+	} else if r.Events > 0 {
 		row(w, "result", "%s in %.2f s: %s events/s, %s", plural(r.Events, "event"), r.Seconds, Count(int64(r.EventsPerSecond)), r.Durability())
 		row(w, "latency", "%s", latencyWords(r.Latency, r.since()))
 	}
@@ -81,7 +87,7 @@ func (r *Result) since() string {
 	case r.Door == string(bench.Single):
 		return "of each call"
 	}
-	return "from Send to the acknowledgement of its window"
+	return "from Send to the acknowledgement"
 }
 
 func latencyWords(l bench.Latency, what string) string {
@@ -129,9 +135,13 @@ func cpu(w io.Writer, p *profile.Summary) {
 	for _, list := range []struct {
 		name   string
 		shares []profile.Share
-	}{{"shard", p.Shards}, {"stage", p.Stages}, {"package", p.Packages}, {"function", p.Functions}} {
-		for _, s := range list.shares[:min(len(list.shares), 8)] {
+		max    int
+	}{{"shard", p.ShardStages, cpuShardsMax}, {"package", p.Packages, 8}, {"function", p.Functions, 8}} {
+		for _, s := range list.shares[:min(len(list.shares), list.max)] {
 			row(w, "", "%-9s %5.1f %%  %7.2f s  %s", list.name, 100*s.Part, s.Seconds, s.Name)
 		}
 	}
 }
+
+// cpuShardsMax is how many stages of shards the end table lists; JSON has all.
+const cpuShardsMax = 24

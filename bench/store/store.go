@@ -38,11 +38,24 @@ const (
 	EventBytesMax = 1 << 20
 )
 
+// ShardsMax bounds the count of shards, as the engine does.
+const ShardsMax = 1024
+
 // Check says what is wrong with the options, as far as the engine need not be asked.
 func (o *Options) Check() error {
-	_, err := o.options()
-	_, ackErr := o.ack()
-	return errors.Join(err, ackErr)
+	opts, err := o.options()
+	ack, ackErr := o.ack()
+	switch err := errors.Join(err, ackErr); {
+	case err != nil:
+		return err
+	case o.Shards < 0 || o.Shards > ShardsMax:
+		return fmt.Errorf("store: the count of shards must lie between 1 and %d, or be 0 for what the engine chooses, not %d", ShardsMax, o.Shards)
+	case ack == engine.Durable && opts.Sync == engine.SyncNever:
+		return errors.New("store: nothing is ever durable with sync never: ask for the ack written or applied, or another sync")
+	case o.SnapshotBytes < 0:
+		return fmt.Errorf("store: a snapshot is taken after at least one byte of log, not %d", o.SnapshotBytes)
+	}
+	return nil
 }
 
 // options are those of the engine.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -20,57 +21,63 @@ type crashCommand struct {
 	Dist      string        `default:"zipf:0.9" help:"How keys are drawn (${default})."`
 	Size      size          `default:"16" help:"Bytes of an event without its key (${default})."`
 	Producers int           `default:"2" help:"How many goroutines send (${default})."`
-	Window    count         `default:"1k" help:"How many events a producer sends before it waits (${default})."`
+	Window    count         `default:"1k" help:"How many events of a producer may be unacknowledged (${default})."`
 	Rate      count         `help:"Events per second; by default as fast as it goes."`
 	Live      time.Duration `default:"500ms" help:"How long a child is left under load at most (${default})."`
 	Shards    int           `help:"How many shards; by default the count changes between children."`
-	Ack       string        `enum:"durable,written" default:"durable" help:"What the children wait for: durable or written (${default})."`
-	Sync      string        `default:"commit" help:"When the log is synced (${default})."`
-	Device    string        `enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
+	Ack       string        `enum:"durable,written,applied" default:"durable" help:"What the children wait for: durable, written or applied (${default}). What is only applied may be lost, but not in the middle."`
+	Sync      string        `default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
+	Device    string        `enum:"library,direct,any" default:"any" help:"What writes the log: library, direct, or any, another one for each child (${default})."`
+	Snapshot  size          `name:"snapshot-bytes" default:"4MiB" help:"How much log starts a snapshot: little, so that kills hit snapshots too (${default})."`
 	Dir       string        `type:"path" help:"An empty or new directory for the store, which is kept. By default a temporary one, kept after a failure."`
 }
-
-// snapshotBytes makes children take snapshots often, so that kills hit them too.
-const snapshotBytes = 4 << 20
 
 // Run drills.
 func (c *crashCommand) Run(p *process) error {
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64() >> 32
 	}
+	o := c.options(p)
+	if err := o.Check(); err != nil {
+		return usage("%w", err)
+	}
 	dir, err := c.directory()
 	if err != nil {
 		return err
 	}
-	work := filepath.Join(dir, "drill")
-	if err := os.Mkdir(work, 0o700); err != nil {
+	o.Work, o.Store.Dir = filepath.Join(dir, "drill"), filepath.Join(dir, storeName)
+	if err := os.Mkdir(o.Work, 0o700); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.stderr, "%-10s%d children under load are killed with SIGKILL; seed %d; %s\n", "drill", c.Kills, c.Seed, dir)
-	r, err := drill.Run(p.ctx, drill.Options{
-		Kills: c.Kills, Seed: c.Seed, Work: work, Keys: uint64(c.Keys), Dist: c.Dist,
-		Producers: c.Producers, Window: int(c.Window), Rate: float64(c.Rate), Live: c.Live,
-		Store: store.Options{
-			Dir: filepath.Join(dir, storeName), Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device,
-			EventBytes: int(c.Size), SnapshotBytes: snapshotBytes,
-		},
-		Command: p.child,
-		Log:     func(r drill.Round) { fmt.Fprintln(p.stderr, roundWords(r)) },
-	})
+	r, err := drill.Run(p.ctx, o)
+	if p.ctx.Err() != nil && r.Last.OK() {
+		return errors.Join(c.interrupted(r), c.remove(dir))
+	}
 	if err != nil {
 		return fmt.Errorf("%w (files are left in %s)", err, dir)
 	}
 	return c.tell(p, dir, r)
 }
 
+// options are those of the drill, but for its directories.
+func (c *crashCommand) options(p *process) drill.Options {
+	return drill.Options{
+		Kills: c.Kills, Seed: c.Seed, Keys: uint64(c.Keys), Dist: c.Dist,
+		Producers: c.Producers, Window: int(c.Window), Rate: float64(c.Rate), Live: c.Live,
+		Store: store.Options{
+			Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot),
+		},
+		Command: p.child,
+		Log:     func(r drill.Round) { fmt.Fprintln(p.stderr, roundWords(r)) },
+	}
+}
+
 func (c *crashCommand) directory() (string, error) {
 	if c.Dir == "" {
 		return os.MkdirTemp("", "loadgen-crash-*")
 	}
-	if entries, err := os.ReadDir(c.Dir); err == nil && len(entries) > 0 {
-		return "", usage("--dir: %s is not empty; choose another directory", c.Dir)
-	}
-	return c.Dir, os.MkdirAll(c.Dir, 0o700)
+	return c.Dir, emptyDirectory(c.Dir, "choose another directory")
 }
 
 // tell sums up, and removes a temporary directory if all is well.
@@ -81,8 +88,20 @@ func (c *crashCommand) tell(p *process, dir string, r drill.Report) error {
 	if err := r.Last.Err(); err != nil {
 		return &exitError{exitVerify, fmt.Errorf("%w (kill %d, --seed %d; files are left in %s)", err, r.Kills, c.Seed, dir)}
 	}
-	fmt.Fprintf(p.stdout, "%-10sOK: each acknowledged event is there, once and in order; %s events of %s keys\n", "verify",
-		report.Count(r.Events), report.Count(r.Keys))
+	what := "each acknowledged event is there, once and in order"
+	if c.Ack == "applied" {
+		what = "each key has the first of its events, once and in order"
+	}
+	fmt.Fprintf(p.stdout, "%-10sOK: %s; %s events of %s keys\n", "verify", what, report.Count(r.Events), report.Count(r.Keys))
+	return c.remove(dir)
+}
+
+func (c *crashCommand) interrupted(r drill.Report) error {
+	return fmt.Errorf("interrupted after %d of %d kills; nothing was lost until then (--seed %d)", r.Kills, c.Kills, c.Seed)
+}
+
+// remove removes the directory if it is a temporary one.
+func (c *crashCommand) remove(dir string) error {
 	if c.Dir != "" {
 		return nil
 	}
@@ -91,11 +110,11 @@ func (c *crashCommand) tell(p *process, dir string, r drill.Report) error {
 
 // roundWords describes a round in one line.
 func roundWords(r drill.Round) string {
-	s := fmt.Sprintf("%4d  %d shards · alive %4d ms", r.Number, r.Shards, r.Alive.Milliseconds())
+	s := fmt.Sprintf("%4d  shards %d · %-7s · alive %4d ms", r.Number, r.Shards, r.Device, r.Alive.Milliseconds())
 	if r.Opening > 0 {
 		s += fmt.Sprintf(" · %d killed while opening", r.Opening)
 	}
-	verdict := "all acknowledged events there, in order"
+	verdict := "nothing lost, all in order"
 	if !r.Found.OK() {
 		verdict = "WRONG: " + r.Found.Err().Error()
 	}
@@ -109,4 +128,4 @@ type childCommand struct {
 }
 
 // Run does what the orders say.
-func (c *childCommand) Run(p *process) error { return drill.Child(p.ctx, c.Orders, p.open) }
+func (c *childCommand) Run(p *process) error { return drill.Child(p.ctx, c.Orders, p.stdin, p.open) }

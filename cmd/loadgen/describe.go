@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/keyfold/keyfold/bench/input"
 	"github.com/keyfold/keyfold/bench/report"
@@ -44,6 +45,15 @@ type fileInput struct {
 	Value  string `json:"value,omitempty"`
 }
 
+// onlyOnce says that the file cannot be read again: it is a pipe. No file can.
+func (f *fileInput) onlyOnce() bool {
+	if f == nil || f.Path == "-" {
+		return f != nil
+	}
+	info, err := os.Stat(f.Path)
+	return err == nil && !info.Mode().IsRegular()
+}
+
 func (f *fileInput) options() input.Options {
 	return input.Options{Path: f.Path, Format: f.Format, Key: f.Key, Value: f.Value}
 }
@@ -64,7 +74,12 @@ func (d *description) write(dir string) error {
 // readDescription reads what a run left in dir.
 func readDescription(dir string) (*description, error) {
 	text, err := os.ReadFile(filepath.Join(dir, descriptionName))
-	if errors.Is(err, fs.ErrNotExist) {
+	if err != nil {
+		if _, statErr := os.Stat(dir); statErr != nil {
+			return nil, usage("%w", statErr)
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil, usage("%s holds no run: there is no %s", dir, descriptionName)
 	}
 	d := new(description)

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/machine"
@@ -31,12 +33,6 @@ func (r *run) all() (err error) {
 	}
 	d := r.description
 	d.Store.Dir = filepath.Join(r.dir, storeName)
-	source, closeSource, err := d.source(r.stdin)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeSource()) }()
-	r.source = source
 	if err := d.write(r.dir); err != nil {
 		return err
 	}
@@ -49,26 +45,32 @@ func (r *run) all() (err error) {
 	if err == nil && r.flags.Verify {
 		err = r.verify(t)
 	}
-	err = errors.Join(err, t.Close(context.WithoutCancel(r.ctx)))
+	if err != nil || !r.flags.Abandon {
+		err = errors.Join(err, t.Close(context.WithoutCancel(r.ctx)))
+	}
 	return r.tell(err)
 }
 
 // load sends the events.
 func (r *run) load(t bench.Target) error {
+	c := r.flags
+	if c.Verify && r.description.File.onlyOnce() {
+		r.tee = workload.NewNamed()
+		r.source = &teed{r.source, r.tee}
+	}
+	warm, err := r.warmUp(t)
+	if err != nil {
+		return err
+	}
 	stop, err := r.profile()
 	if err != nil {
 		return err
 	}
-	c := r.flags
 	l := c.load()
-	l.Source = r.source
+	l.Source, l.First = r.source, warm
 	if !c.Quiet {
 		report.StatusHead(r.stderr)
 		l.Progress = func(p bench.Progress) { report.Status(r.stderr, p) }
-	}
-	if r.description.File != nil && r.description.File.Path == "-" && c.Verify {
-		r.tee = workload.NewNamed()
-		l.Source = &teed{r.source, r.tee}
 	}
 	m, err := bench.Run(r.ctx, t, l)
 	r.result.SetMeasured(m)
@@ -76,8 +78,26 @@ func (r *run) load(t bench.Target) error {
 	if err != nil {
 		return err
 	}
-	r.description.Events, r.description.Finished = m.Events, true
+	if m.Events == 0 && r.ctx.Err() == nil {
+		return fmt.Errorf("%s: there is not one event to measure", r.description.words())
+	}
+	r.description.Events, r.description.Finished = warm+m.Events, true
 	return r.description.write(r.dir)
+}
+
+// warmUp sends the events that are not measured, as fast as it goes, and returns how
+// many they were.
+func (r *run) warmUp(t bench.Target) (uint64, error) {
+	if r.flags.Warmup == 0 {
+		return 0, nil
+	}
+	l := r.flags.load()
+	l.Source, l.Rate, l.Duration = workload.Limit(r.source, uint64(r.flags.Warmup)), 0, 0
+	m, err := bench.Run(r.ctx, t, l)
+	if err != nil {
+		return m.Events, fmt.Errorf("warm-up: %w", err)
+	}
+	return m.Events, nil
 }
 
 // profile begins a profile, if there is to be one.
@@ -111,7 +131,13 @@ func (r *run) verify(t bench.Target) error {
 
 // tell writes the end table and the JSON.
 func (r *run) tell(err error) error {
+	if err != nil {
+		r.result.Failed = sentence(err)
+	}
 	r.result.End(r.stdout)
+	if r.ctx.Err() != nil && r.description.Finished {
+		fmt.Fprintf(r.stdout, "%-10sinterrupted: no more events were sent, those that were are acknowledged\n", "note")
+	}
 	if r.flags.Dir != "" {
 		fmt.Fprintf(r.stdout, "%-10sloadgen recover %s\n", "next", r.flags.Dir)
 	}
@@ -126,10 +152,12 @@ func (r *run) tell(err error) error {
 
 // failed is the error of a verification that failed.
 func failed(v *report.Verify) error {
-	if err := v.Err(); err != nil {
-		return &exitError{exitVerify, err}
+	if v.OK {
+		return nil
 	}
-	return nil
+	err := fmt.Errorf("the store is not what a single thread computes: %s acknowledged events lost, %s keys wrong; the first: %s",
+		report.Count(v.Lost), report.Count(v.Wrong), cmp.Or(strings.Join(v.Examples[:min(1, len(v.Examples))], ""), "unknown"))
+	return &exitError{exitVerify, err}
 }
 
 // verify compares every key of t with the stream, read again from its beginning.

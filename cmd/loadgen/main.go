@@ -28,7 +28,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/keyfold/keyfold/bench/drill"
-	"github.com/keyfold/keyfold/bench/input"
 	"github.com/keyfold/keyfold/bench/store"
 	"github.com/keyfold/keyfold/engine"
 )
@@ -81,6 +80,7 @@ type flags struct {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(start(&process{
 		ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		args: os.Args[1:], open: store.Open, child: self,
@@ -96,11 +96,30 @@ func self(ctx context.Context, orders string) *exec.Cmd {
 	return exec.CommandContext(ctx, name, "child", orders)
 }
 
+// checked is a writer that remembers that it failed: nobody reads any more.
+type checked struct {
+	io.Writer
+	err error
+}
+
+// Write writes, and never fails, so that what was begun comes to its end.
+func (c *checked) Write(p []byte) (int, error) {
+	if _, err := c.Writer.Write(p); err != nil && c.err == nil {
+		c.err = fmt.Errorf("the output could not be written: %w", err)
+	}
+	return len(p), nil
+}
+
 // start runs the command that the arguments name, and returns the exit code.
 func start(p *process) int {
+	out := &checked{Writer: p.stdout}
+	p.stdout = out
 	run, err := parse(p)
 	if err == nil && run != nil {
 		err = run()
+	}
+	if err == nil {
+		err = out.err
 	}
 	if err == nil {
 		return exitFine
@@ -137,19 +156,13 @@ func parse(p *process) (func() error, error) {
 func sentence(err error) string {
 	text := strings.ReplaceAll(err.Error(), "\n", "; ")
 	switch {
-	case isLine(err):
-		return text
-	case errors.Is(err, engine.ErrLocked):
-		return "the store is open in another process; close that, or choose another --dir: " + text
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, engine.ErrReadOnly):
-		return "the disk is full; make room, or choose another --dir: " + text
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return "the disk is full; make room, or choose another --dir: " + first
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission: " + text
 	}
 	return text
-}
-
-func isLine(err error) bool {
-	_, ok := errors.AsType[*input.LineError](err)
-	return ok
 }

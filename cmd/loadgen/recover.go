@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -26,7 +27,7 @@ func (c *recoverCommand) Run(p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := c.locate(d); err != nil {
+	if err := errors.Join(c.locate(d), canStoreJSON(c.JSON)); err != nil {
 		return err
 	}
 	r := &report.Result{Schema: report.Schema, Started: time.Now(), Command: p.command()}
@@ -35,12 +36,16 @@ func (c *recoverCommand) Run(p *process) (err error) {
 		r.Seed = d.Generated.Seed
 	}
 	d.Store.Dir = filepath.Join(c.Dir, storeName)
-	if c.Shards > 0 {
+	if c.Shards != 0 {
 		d.Store.Shards = c.Shards
 	}
-	if r.Machine, err = machine.Look(c.Dir); err != nil {
-		return err
+	if err := d.Store.Check(); err != nil {
+		return usage("%w", err)
 	}
+	if entries, err := os.ReadDir(d.Store.Dir); err != nil || len(entries) == 0 {
+		return usage("%s holds no store", d.Store.Dir)
+	}
+	r.Machine, _ = machine.Look(c.Dir) // a full disk has no room for the probe
 	t, err := p.open(p.ctx, d.Store)
 	if err != nil {
 		return err
@@ -57,6 +62,11 @@ func (c *recoverCommand) locate(d *description) error {
 		d.File.Path = c.In
 	case d.File != nil && d.File.Path == "-":
 		return usage("the run read standard input; --in must name a file with the same events")
+	}
+	if d.File != nil {
+		if _, err := os.Stat(d.File.Path); err != nil {
+			return usage("the events of the run: %w; --in names their file if it was moved", err)
+		}
 	}
 	return nil
 }

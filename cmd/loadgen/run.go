@@ -2,12 +2,15 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
 	"time"
 
 	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/profile"
 	"github.com/keyfold/keyfold/bench/report"
 	"github.com/keyfold/keyfold/bench/store"
 	"github.com/keyfold/keyfold/bench/workload"
@@ -41,10 +44,11 @@ type generateFlags struct {
 type loadFlags struct {
 	Events    count         `group:"Load" help:"How many events. Without it, and without --duration, the whole file, or ten seconds."`
 	Duration  time.Duration `group:"Load" help:"How long, for example 30s."`
+	Warmup    count         `group:"Load" help:"How many events to send before the measurement begins, so that it does not show how the store grows."`
 	Rate      count         `group:"Load" help:"Events per second, each due at its time (open loop). By default as fast as it goes."`
 	Producers int           `group:"Load" default:"1" help:"How many goroutines send, each a part of the keys (${default})."`
 	Door      string        `group:"Load" enum:"producer,do" default:"producer" help:"producer: windows of events; do: a call for each event (${default})."`
-	Window    count         `group:"Load" default:"64k" help:"How many events a producer sends before it waits for their acknowledgement (${default})."`
+	Window    count         `group:"Load" default:"64k" help:"How many events of a producer may be unacknowledged (${default})."`
 }
 
 type storeFlags struct {
@@ -53,6 +57,9 @@ type storeFlags struct {
 	Ack    string `group:"Store" enum:"durable,written,applied" default:"durable" help:"What is waited for: durable, written or applied (${default})."`
 	Sync   string `group:"Store" default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
 	Device string `group:"Store" enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
+
+	Abandon  bool `group:"Store" help:"End without closing the store, as by kill -9: recover then has a log to replay."`
+	Snapshot size `group:"Store" name:"snapshot-bytes" help:"How much log starts a snapshot; by default what the engine chooses."`
 }
 
 type outputFlags struct {
@@ -74,12 +81,19 @@ func (c *runCommand) Run(p *process) error {
 	if err := c.check(d); err != nil {
 		return usage("%w", err)
 	}
-	dir, remove, err := c.directory(p)
-	if err != nil {
+	if err := c.canStore(); err != nil {
 		return err
 	}
-	r := &run{process: p, flags: c, dir: dir, description: d, result: c.result(p, d)}
-	err = errors.Join(r.all(), remove())
+	source, closeSource, err := d.source(p.stdin)
+	if err != nil {
+		return usage("%w", err)
+	}
+	dir, remove, err := c.directory()
+	if err != nil {
+		return errors.Join(err, closeSource())
+	}
+	r := &run{process: p, flags: c, dir: dir, description: d, result: c.result(p, d), source: source}
+	err = errors.Join(r.all(), closeSource(), remove())
 	if err == nil {
 		err = limits.check(r.result)
 	}
@@ -88,8 +102,11 @@ func (c *runCommand) Run(p *process) error {
 
 // describe turns the flags into a description.
 func (c *runCommand) describe() (*description, error) {
-	d := &description{Schema: report.Schema, Events: uint64(c.Events)}
-	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size)}
+	d := &description{Schema: report.Schema}
+	if c.Events > 0 {
+		d.Events = uint64(c.Warmup) + uint64(c.Events)
+	}
+	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot)}
 	if c.In == "" {
 		if c.Key != "" || c.Value != "" || c.Format != "" {
 			return nil, usage("--key, --value and --format say what to read from a file: --in names none")
@@ -109,9 +126,6 @@ func (c *runCommand) describe() (*description, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := os.Stat(abs); err != nil {
-			return nil, usage("--in: %w", err)
-		}
 		path = abs
 	}
 	d.File = &fileInput{Path: path, Format: c.Format, Key: c.Key, Value: c.Value}
@@ -120,16 +134,57 @@ func (c *runCommand) describe() (*description, error) {
 
 // check finds what is wrong before anything is made.
 func (c *runCommand) check(d *description) error {
+	if c.Abandon && c.Dir == "" {
+		return errors.New("--abandon leaves a store for recover: --dir must say where")
+	}
 	l := c.load()
 	if err := errors.Join(d.Store.Check(), l.Check()); err != nil {
 		return err
 	}
-	if d.Generated != nil {
-		_, err := workload.NewGenerator(*d.Generated)
+	if c.Duration < 0 {
+		return fmt.Errorf("--duration: a load cannot take %v", c.Duration)
+	}
+	return nil
+}
+
+// canStore says whether what the run is to leave can be written: better now than
+// after the run.
+func (c *runCommand) canStore() error {
+	if c.Profile != "" {
+		if err := os.MkdirAll(c.Profile, 0o755); err != nil {
+			return usage("--profile: %w", err)
+		}
+		if err := canWrite(filepath.Join(c.Profile, profile.FileName)); err != nil {
+			return usage("--profile: %w", err)
+		}
+	}
+	return canStoreJSON(c.JSON)
+}
+
+// canStoreJSON is canStore for the flag --json alone.
+func canStoreJSON(name string) error {
+	if name == "" {
+		return nil
+	}
+	if err := canWrite(name); err != nil {
+		return usage("--json: %w", err)
+	}
+	return nil
+}
+
+// canWrite opens a file for writing, and leaves it as it was.
+func canWrite(name string) error {
+	_, err := os.Lstat(name)
+	isNew := errors.Is(err, fs.ErrNotExist)
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o644)
+	if err != nil {
 		return err
 	}
-	in := d.File.options()
-	return in.Check()
+	err = f.Close()
+	if isNew {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // load is the load without its source.
@@ -141,17 +196,28 @@ func (c *runCommand) load() bench.Load {
 
 // directory makes the directory of the run, and returns what removes it if it is a
 // temporary one.
-func (c *runCommand) directory(p *process) (string, func() error, error) {
+func (c *runCommand) directory() (string, func() error, error) {
 	keep := func() error { return nil }
 	if c.Dir == "" {
 		dir, err := os.MkdirTemp("", "loadgen-*")
 		return dir, func() error { return os.RemoveAll(dir) }, err
 	}
-	entries, err := os.ReadDir(c.Dir)
-	if err == nil && len(entries) > 0 {
-		return "", keep, usage("--dir: %s is not empty; choose another directory, or look at that one with: loadgen recover %s", c.Dir, c.Dir)
+	return c.Dir, keep, emptyDirectory(c.Dir, "choose another directory, or look at that one with: loadgen recover "+c.Dir)
+}
+
+// emptyDirectory makes the directory of the flag --dir, unless it is there and empty.
+func emptyDirectory(dir, advice string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		err = os.MkdirAll(dir, 0o700)
+	case err == nil && len(entries) > 0:
+		return usage("--dir: %s is not empty; %s", dir, advice)
 	}
-	return c.Dir, keep, os.MkdirAll(c.Dir, 0o700)
+	if err != nil {
+		return usage("--dir: %w", err)
+	}
+	return nil
 }
 
 // result is the result before the run.
@@ -159,7 +225,7 @@ func (c *runCommand) result(p *process, d *description) *report.Result {
 	r := &report.Result{Schema: report.Schema, Started: time.Now(), Command: p.command()}
 	r.Load = report.Load{
 		Seed: c.Seed, Input: d.words(), EventBytes: int(c.Size), Producers: c.Producers,
-		Door: c.Door, Window: int(c.Window), Rate: float64(c.Rate),
+		Door: c.Door, Window: int(c.Window), Rate: float64(c.Rate), Warmup: uint64(c.Warmup),
 	}
 	if c.Door == string(bench.Single) {
 		r.Window = 0
