@@ -167,6 +167,11 @@ func TestFilesOfSomethingElseAreRefusedByName(t *testing.T) {
 func TestNewerFormatIsNamed(t *testing.T) {
 	fs, b := sampleFile(t)
 	binary.LittleEndian.PutUint16(b[headVersion:], Version+1)
+	put(t, fs, "damaged", b)
+	if _, err := Open(fs, "damaged", testID); !errors.As(err, new(*CorruptError)) {
+		t.Errorf("a version without its hash is damage, not a newer file: %v", err)
+	}
+	seal(b[:headBytes], seedOf(testID))
 	put(t, fs, "a", b)
 	_, err := Open(fs, "a", testID)
 	if !errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "version 2, and this program knows 1") {

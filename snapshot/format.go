@@ -123,19 +123,19 @@ func (h *head) parse(b []byte) error {
 	if string(b[:headVersion]) != headMagic {
 		return errMagic
 	}
-	if v := le.Uint16(b[headVersion:]); v > Version {
-		return fmt.Errorf("%w: version %d, and this program knows %d", ErrFormat, v, Version)
-	}
 	copy(h.id.Store[:], b[headID:])
 	h.id.Layout = le.Uint32(b[headID+16:])
 	h.id.Shard = le.Uint32(b[headID+20:])
 	h.id.Number = le.Uint64(b[headID+24:])
 	h.length = le.Uint32(b[headLength:])
 	h.hash = le.Uint64(b[headBodyHash:])
-	switch {
-	case !isSealed(b, seedOf(h.id)):
+	if !isSealed(b, seedOf(h.id)) {
 		return errHash
-	case le.Uint16(b[headVersion:]) == 0 || le.Uint16(b[headReserved:]) != 0:
+	}
+	switch v := le.Uint16(b[headVersion:]); {
+	case v > Version:
+		return fmt.Errorf("%w: version %d, and this program knows %d", ErrFormat, v, Version)
+	case v == 0 || le.Uint16(b[headReserved:]) != 0:
 		return errReserved
 	case h.length > HeaderBytesMax:
 		return fmt.Errorf("the header has %d bytes, more than %d", h.length, HeaderBytesMax)

@@ -31,6 +31,9 @@
 //	    56     8  hash      of the bytes before
 //	    64     n  header    the caller's
 //
+// Later formats keep the head, its hash and their seed, so that a newer file is told
+// from a damaged one.
+//
 // The blocks of a partition follow each other, and the partitions do.
 //
 //	offset  size  block
