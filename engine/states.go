@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ func (e *Engine) states(ctx context.Context) ([]*shard.State, error) {
 		return e.reshard(states, count)
 	}
 	err = eachShard(m.Shards, func(i int) error { return shard.Resume(e.shardConfig(m, i, -1), states[i]) })
+	err = closeUnless(err == nil, states, err)
 	if err == nil {
 		e.dropFormer()
 	}
@@ -72,7 +74,20 @@ func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition, now
 		states[i], err = shard.Create(e.shardConfig(m, i, -1), owned[i], from, now)
 		return err
 	})
-	return states, err
+	return states, closeUnless(err == nil, states, err)
+}
+
+// closeUnless closes the states of an open that has failed, and returns its error.
+func closeUnless(ok bool, states []*shard.State, err error) error {
+	if ok {
+		return nil
+	}
+	for _, state := range states {
+		if state != nil {
+			err = errors.Join(err, state.Close())
+		}
+	}
+	return err
 }
 
 // reshard writes the recovered partitions as the next layout, with another number of

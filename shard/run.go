@@ -36,7 +36,7 @@ type blockState struct {
 	use        uint32
 	ack        Ack
 	operations int
-	applied    bool // at least one operation was carried out
+	told       bool // an operation has changed or shown a state that may be lost
 }
 
 // takeRun fills the run from the inbox and does the touch pass. It says whether the
@@ -151,19 +151,20 @@ func (s *Shard) apply(op *operation) {
 		c.Sink = b.slot.Sink
 	}
 	if op.kind == KindRead {
-		s.read(op, c)
+		s.read(op, c, b)
 	} else {
 		s.fold(op, c, b)
 	}
 	s.endOperation(op)
 }
 
-func (s *Shard) read(op *operation, c *Call) {
+func (s *Shard) read(op *operation, c *Call, b *blockState) {
 	if s.failed() {
 		s.refuse(op, s.failure.Load())
 		return
 	}
 	s.counters.reads++
+	b.told = true
 	if err := op.store.Read(c); err != nil {
 		s.refuse(op, err)
 	}
@@ -177,13 +178,13 @@ func (s *Shard) fold(op *operation, c *Call, b *blockState) {
 		return
 	}
 	c.Sequence = op.part.Sequence + 1
+	b.told = true // by a refusal, too
 	if err := op.store.Apply(c); err != nil {
 		s.refuse(op, err)
 		return
 	}
 	op.part.Sequence++
 	s.log.append(c.Now, op.table, op.key, op.event)
-	b.applied = true
 	s.counters.events++
 }
 
@@ -221,7 +222,7 @@ func (s *Shard) endOperation(op *operation) {
 // endFailed completes a block that the failure of the shard has overtaken. Operations
 // that were not carried out have been refused one by one; of the others nobody knows.
 func (s *Shard) endFailed(b *blockState) {
-	if !b.applied {
+	if !b.told {
 		b.slot.complete(b.use, b.operations, nil)
 		return
 	}

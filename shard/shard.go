@@ -220,3 +220,11 @@ type State struct {
 // Time is the time of the last event, or later: in the partitions of this state it
 // must not run back behind it.
 func (state *State) Time() int64 { return state.time }
+
+// Close gives back what a state holds that no shard was made of.
+func (state *State) Close() error {
+	if state.writer == nil {
+		return nil
+	}
+	return state.writer.Close()
+}
