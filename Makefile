@@ -17,8 +17,8 @@ check:
 # FLIGHTS names the file of three million flights; testdata/SOURCE says how to get it.
 FLIGHTS ?= testdata/flights-2k.ndjson
 RESULTS ?= bench/results
-LOADGEN := $(RESULTS)/loadgen
-STORES  := $(RESULTS)/stores
+LOADGEN := results/loadgen
+STORES  := results/stores
 
 .PHONY: results loadgen-for-results
 results: loadgen-for-results
@@ -42,5 +42,5 @@ results: loadgen-for-results
 
 # The revision is in every row: -buildvcs=true fails where it cannot be found out.
 loadgen-for-results:
-	mkdir -p $(RESULTS)
+	mkdir -p $(RESULTS) results
 	go build -buildvcs=true -o $(LOADGEN) ./cmd/loadgen

@@ -141,7 +141,7 @@ func (r *run) tell(err error) error {
 	if r.flags.Dir != "" {
 		fmt.Fprintf(r.stdout, "%-10sloadgen recover %s\n", "next", r.flags.Dir)
 	}
-	if r.flags.JSON != "" && r.result.Events > 0 {
+	if r.flags.JSON != "" && (err == nil || r.result.Events > 0) {
 		err = errors.Join(err, r.result.WriteFile(r.flags.JSON))
 	}
 	if err == nil && r.result.Verify != nil {

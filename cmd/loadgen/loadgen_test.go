@@ -131,63 +131,6 @@ func TestGeneratedEventsOfEveryKindAreVerified(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsToldInOneSentenceWithItsCode(t *testing.T) {
-	dir := t.TempDir()
-	broken := filepath.Join(dir, "broken.ndjson")
-	if err := os.WriteFile(broken, []byte(testdata.Flights+"{\"origin\":\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		args []string
-		code int
-		says string
-	}{
-		"wrong flag":      {[]string{"run", "--shard", "2"}, exitUsage, "--shards"},
-		"wrong enum":      {[]string{"run", "--ack", "soon"}, exitUsage, "durable"},
-		"wrong count":     {[]string{"run", "--keys", "10Q"}, exitUsage, "10Q"},
-		"no command":      {nil, exitUsage, "expected one of"},
-		"missing file":    {[]string{"run", "--in", filepath.Join(dir, "none"), flightKey}, exitUsage, "no such file"},
-		"no key":          {[]string{"run", "--in", broken}, exitUsage, "--key"},
-		"key, no file":    {[]string{"run", flightKey}, exitUsage, "--in"},
-		"broken line":     {[]string{"run", "--in", broken, flightKey}, exitFailed, "line 2001"},
-		"no path":         {[]string{"run", "--in", broken, "--key", "origin"}, exitUsage, ".origin"},
-		"wrong dist":      {[]string{"run", "--dist", "normal"}, exitUsage, "zipf:0.99"},
-		"wrong sync":      {[]string{"run", "--sync", "soon"}, exitUsage, "10ms"},
-		"wrong limit":     {[]string{"run", "--limit", "p98<1ms"}, exitUsage, "p99<2ms"},
-		"limit broken":    {[]string{"run", "--events=1k", "--limit", "p50<1ns"}, exitLimit, "p50<1ns"},
-		"used directory":  {[]string{"run", "--dir", dir}, exitUsage, "not empty"},
-		"no producers":    {[]string{"run", "--producers=0"}, exitUsage, "producers"},
-		"small events":    {[]string{"run", "--size=8"}, exitUsage, "16"},
-		"no run there":    {[]string{"recover", dir}, exitUsage, "workload.json"},
-		"no result":       {[]string{"report", broken}, exitFailed, "not a result"},
-		"never durable":   {[]string{"run", "--sync=never", "--events=10"}, exitFailed, "durable"},
-		"too many shards": {[]string{"run", "--shards=100000", "--events=10"}, exitFailed, "Shards"},
-	} {
-		r := loadgen(t, "", c.args...)
-		last := r.err[strings.LastIndex(strings.TrimSpace(r.err), "\n")+1:]
-		if r.code != c.code || !strings.Contains(last, c.says) || !strings.HasPrefix(last, "loadgen: ") {
-			t.Errorf("%s: code %d, %q", name, r.code, r.err)
-		}
-	}
-}
-
-func TestLockedStoreIsNamed(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "d")
-	if r := loadgen(t, "", "run", "--events=1k", "--dir", dir); r.code != exitFine {
-		t.Fatalf("%+v", r)
-	}
-	holder, err := store.Open(t.Context(), store.Options{Dir: filepath.Join(dir, storeName), EventBytes: store.EventBytesMin})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := loadgen(t, "", "recover", dir); r.code != exitFailed || !strings.Contains(r.err, "open in another process") {
-		t.Errorf("%+v", r)
-	}
-	if err := holder.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
-}
-
 func TestHelpIsNoError(t *testing.T) {
 	for _, args := range [][]string{{"--help"}, {"run", "--help"}, {"crash", "--help"}} {
 		if r := loadgen(t, "", args...); r.code != exitFine || !strings.Contains(r.out, "Usage: loadgen") || r.err != "" {
@@ -210,9 +153,11 @@ func TestCrashPassesAndRemovesItsFiles(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills processes")
 	}
-	r := loadgen(t, "", "crash", "--kills=3", "--keys=1k", "--live=100ms", "--seed=5")
-	if r.code != exitFine || !strings.Contains(r.out, "verify    OK") || !strings.Contains(r.out, "seed 5") {
-		t.Errorf("%+v", r)
+	for _, ack := range []string{"durable", "written", "applied"} {
+		r := loadgen(t, "", "crash", "--kills=3", "--keys=1k", "--live=100ms", "--seed=5", "--snapshot-bytes=128KiB", "--ack", ack)
+		if r.code != exitFine || !strings.Contains(r.out, "verify    OK") || !strings.Contains(r.out, "seed 5") {
+			t.Errorf("%s: %+v", ack, r)
+		}
 	}
 }
 
