@@ -18,19 +18,19 @@ func live(r *rig, random *rand.Rand) (whole bool, err error) {
 	r.options.Shards = 2
 	steps := []func() error{
 		r.open,
-		func() error { return r.load(random, 25, engine.Durable) },
+		func() error { return r.load(random, 20, r.strongest()) },
 		func() error { return snapshot(r) },
-		func() error { return r.load(random, 15, engine.Written) },
-		func() error { return burst(r, random, 60) },
+		func() error { return r.load(random, 10, engine.Written) },
+		func() error { return burst(r, random, 160) },
 		r.close,
 		func() error { r.options.Shards = 3; return r.open() },
-		func() error { return r.load(random, 10, engine.Durable) },
+		func() error { return r.load(random, 8, r.strongest()) },
 		func() error { return snapshot(r) },
 		func() error { return burst(r, random, 20) },
 		func() error { return snapshot(r) },
 		r.close,
 		r.open,
-		func() error { return r.load(random, 5, engine.Durable) },
+		func() error { return r.load(random, 4, r.strongest()) },
 		r.close,
 	}
 	for _, step := range steps {
@@ -46,10 +46,18 @@ func live(r *rig, random *rand.Rand) (whole bool, err error) {
 	return true, nil
 }
 
+// strongest is the most that may be asked for.
+func (r *rig) strongest() engine.Ack {
+	if r.options.Sync == engine.SyncNever {
+		return engine.Written
+	}
+	return engine.Durable
+}
+
 // burst sends events through a producer, and waits for them at the end.
 func burst(r *rig, random *rand.Rand, n int) error {
 	for range n {
-		if err := r.produce(randomEvent(random).key, randomStep(random), engine.Durable); err != nil {
+		if err := r.produce(randomEvent(random).key, randomStep(random), r.strongest()); err != nil {
 			return err
 		}
 	}
@@ -70,32 +78,46 @@ func snapshot(r *rig) error {
 // Goal: wherever the power is cut or the process killed, what is recovered is a
 // prefix with everything acknowledged, it can be built on, and it stays.
 // Method: one life of a store, cut off after every operation of its disk; each time
-// some of the models of a crash take their turn, and with more rounds all of them.
+// another of the models of a crash takes its turn, and with more rounds all of them.
 func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
 	random := random(t)
-	seed, crashes := random.Uint64(), 0
-	for stop := 0; ; stop++ {
-		r := newRig(small(), hashes["full"])
-		r.disk.StopAfter(stop)
-		whole, err := live(r, rand.New(rand.NewPCG(seed, 1)))
-		if err != nil {
-			t.Fatalf("stopped after operation %d: %v", stop, err)
-		}
-		for _, model := range turn(crashfs.Models(seed+uint64(stop)), stop, 2**rounds) {
-			if err := survives(r, r.disk.Crash(model), model, rand.New(rand.NewPCG(seed, 2))); err != nil {
-				t.Fatalf("stopped after operation %d, %v: %v", stop, model, err)
+	for _, mode := range []struct {
+		sync           engine.SyncMode
+		stride, models int
+	}{{engine.SyncAlways, 1, 1}, {engine.SyncNever, 2, 1}, {engine.SyncInterval, 4, 1}} {
+		seed, crashes, first := random.Uint64(), 0, random.IntN(mode.stride)
+		stride := max(1, mode.stride / *rounds)
+		for stop := first; ; stop += stride {
+			n, whole, err := cutAt(stop, mode.sync, seed, mode.models**rounds)
+			if err != nil {
+				t.Fatalf("sync mode %d, stopped after operation %d: %v", mode.sync, stop, err)
 			}
-			crashes++
-		}
-		if err := r.abandon(); err != nil {
-			t.Fatal(err)
-		}
-		if whole {
-			t.Logf("%d crashes in %d operations", crashes, stop)
-			return
+			if crashes += n; whole {
+				t.Logf("sync mode %d: %d crashes in %d operations", mode.sync, crashes, stop)
+				break
+			}
 		}
 	}
+}
+
+// cutAt cuts a life off after so many operations, and judges what so many models of a
+// crash leave of it. It says whether the life came to its end.
+func cutAt(stop int, sync engine.SyncMode, seed uint64, models int) (crashes int, whole bool, err error) {
+	o := small()
+	o.Sync = sync
+	r := newRig(o, hashes["full"])
+	r.disk.StopAfter(stop)
+	if whole, err = live(r, rand.New(rand.NewPCG(seed, 1))); err != nil {
+		return 0, false, err
+	}
+	for _, model := range turn(crashfs.Models(seed+uint64(stop)), stop, models) {
+		if err := survives(r, r.disk.Crash(model), model, rand.New(rand.NewPCG(seed, 2))); err != nil {
+			return crashes, false, fmt.Errorf("%v: %w", model, err)
+		}
+		crashes++
+	}
+	return crashes, whole, r.abandon()
 }
 
 // turn gives n of the models, others at every turn.
@@ -120,7 +142,7 @@ func survives(r *rig, left *crashfs.FS, model crashfs.Model, random *rand.Rand) 
 	if err := again.reopen(floorOf(model)); err != nil {
 		return err
 	}
-	if err := again.load(random, 12, engine.Durable); err != nil {
+	if err := again.load(random, 8, again.strongest()); err != nil {
 		return err
 	}
 	if err := again.crash(crashfs.Model{Seed: model.Seed}); err != nil {
