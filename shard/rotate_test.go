@@ -158,6 +158,30 @@ func TestSecondCrashAfterRecoveryChangesNothing(t *testing.T) {
 	}
 }
 
+// Goal: recovery gives up nothing before CURRENT says what takes its place. Method: a
+// generation whose only frame is written again is not needed any more; record what
+// the disk is asked to do.
+func TestResumeRemovesNothingBeforeCurrentIsReplaced(t *testing.T) {
+	r := newRig(t)
+	r.accept(adds("0a", 3)...)
+	next := &rig{TB: t, disk: r.disk.Crash(crashfs.Model{})}
+	cfg := r.onDisk(next.disk)
+	state, err := Recover(cfg, allPartitions(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.trace()
+	if err := Resume(cfg, state); err != nil {
+		t.Fatal(err)
+	}
+	synced := next.where(0, crashfs.Sync, "log/00000002")
+	named := next.where(synced, crashfs.Rename, "CURRENT")
+	removed := next.where(0, crashfs.Remove, "log/00000001")
+	if synced < 0 || named < 0 || removed < next.where(named, crashfs.SyncDir, "shard-000") {
+		t.Fatal(next.ops)
+	}
+}
+
 func TestFramesAboveTheHorizonAreCopiedAndOthersAreNot(t *testing.T) {
 	r := newRig(t)
 	r.accept(adds("0a", 3)...)
