@@ -28,7 +28,7 @@ results: loadgen-for-results
 	n=$$((n+1)); $(LOADGEN) run --keys $$keys --dist $$dist --sync $$sync --producers $$producers --warmup $$keys --duration 4s \
 	--verify --quiet --json $(RESULTS)/$$n-keys.json || exit; done; done; done; done
 	n=40; for callers in 1 64 1024; do \
-	n=$$((n+1)); $(LOADGEN) run --door do --producers $$callers --keys 1M --dist zipf:0.99 --warmup 10k --duration 4s \
+	n=$$((n+1)); $(LOADGEN) run --door do --producers $$callers --keys 1M --dist uniform --warmup 10k --duration 4s \
 	--verify --quiet --json $(RESULTS)/$$n-calls.json || exit; done
 	n=50; for rate in 10k 200k; do \
 	n=$$((n+1)); $(LOADGEN) run --rate $$rate --keys 1M --dist zipf:0.99 --warmup 1M --duration 8s \

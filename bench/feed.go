@@ -74,10 +74,10 @@ func (f *feeder) round(ctx context.Context) (bool, error) {
 }
 
 // batch is how many events a lane is handed at a time: few when each of them is
-// waited for.
+// waited for, because what was handed over is sent when time is up.
 func (f *feeder) batch() int {
 	if f.load.Door == Single {
-		return feedEvents / 16
+		return feedEvents / 64
 	}
 	return feedEvents
 }

@@ -58,7 +58,7 @@ func (c *demoCommand) Run(p *process) (err error) {
 	if err := d.crash(); err != nil {
 		return err
 	}
-	d.say("Done in %.1f s, all checks passed. Next: loadgen run --help, or the program in the README.", time.Since(began).Seconds())
+	d.say("Done in %.1f s, all checks passed. Next: go run ./cmd/loadgen run --help, or the program in the README.", time.Since(began).Seconds())
 	return nil
 }
 
@@ -71,7 +71,7 @@ func (d *demo) storeOptions(name string) store.Options {
 
 // flights folds the sample.
 func (d *demo) flights() (err error) {
-	d.say("1. Real events. 2,000 flights of 2001, one JSON line each, are folded by route: count, sum, min, max, last of the delay.")
+	d.say("1. Real events. 2,000 US flights of January 2001, one JSON line each, are folded into one state per route: how many\n   there were, and the sum, minimum, maximum and last of their delays. The busiest routes:")
 	t, err := d.open(d.ctx, d.storeOptions("flights"))
 	if err != nil {
 		return err
@@ -139,7 +139,7 @@ func (d *demo) crash() error {
 	if err != nil {
 		return err
 	}
-	d.say("   Killed. At least the first %s events had been acknowledged to it; some more were on their way.\n", report.Count(acked))
+	d.say("   Killed. At least its first %s events had been acknowledged; some more were on their way.\n", report.Count(acked))
 	return d.recover(o)
 }
 
@@ -150,7 +150,7 @@ func (d *demo) recover(o *drill.Orders) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, t.Close(context.WithoutCancel(d.ctx))) }()
-	d.say("3. Recovery. The store is opened again, and reads its log.\n   It was %s.", report.RecoveryWords(t.Recovery()))
+	d.say("3. Recovery. This process opens the store, which reads its log again.\n   It was %s.", report.RecoveryWords(t.Recovery()))
 	rest := &remembered{}
 	f, err := o.Judge(d.ctx, t, rest.add)
 	if err != nil {
@@ -166,7 +166,7 @@ func (d *demo) recover(o *drill.Orders) (err error) {
 
 // finish sends what the crash took, and compares every key.
 func (d *demo) finish(t bench.Target, o *drill.Orders, rest *remembered) error {
-	d.say("4. Going on. The %s events that are not in the store are sent now, as fast as it goes.", report.Count(rest.batch.Len()))
+	d.say("4. Going on. The %s events that never got into the store are sent now, as fast as it goes.", report.Count(rest.batch.Len()))
 	m, err := bench.Run(d.ctx, t, bench.Load{Source: rest, Producers: demoProducers, Window: 1 << 15})
 	if err != nil {
 		return err

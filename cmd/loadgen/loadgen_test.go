@@ -81,7 +81,7 @@ func TestRunLeavesWhatRecoverVerifies(t *testing.T) {
 	if r := loadgen(t, "", "report", result, "-o", page); r.code != exitFine {
 		t.Errorf("%+v", r)
 	}
-	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "flights.ndjson") {
+	if text, err := os.ReadFile(page); err != nil || !strings.Contains(string(text), "--in flights.ndjson") || strings.Contains(string(text), dir) {
 		t.Errorf("%v, %s", err, text)
 	}
 }

@@ -22,6 +22,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -64,8 +65,21 @@ type process struct {
 	child  func(ctx context.Context, orders string) *exec.Cmd
 }
 
-// command is the command line.
-func (p *process) command() string { return strings.Join(append([]string{"loadgen"}, p.args...), " ") }
+// command is the command line. Where a file was on this machine is left out.
+func (p *process) command() string {
+	words := []string{"loadgen"}
+	for _, arg := range p.args {
+		flag, value, ok := strings.Cut(arg, "=")
+		switch {
+		case filepath.IsAbs(arg):
+			arg = filepath.Base(arg)
+		case ok && filepath.IsAbs(value):
+			arg = flag + "=" + filepath.Base(value)
+		}
+		words = append(words, arg)
+	}
+	return strings.Join(words, " ")
+}
 
 // flags are the commands and their flags.
 type flags struct {
