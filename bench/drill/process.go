@@ -17,11 +17,10 @@ type Commander func(ctx context.Context, orders string) *exec.Cmd
 
 // process is a child that was started.
 type process struct {
-	cmd    *exec.Cmd
-	said   tail
-	ended  chan struct{} // closed when err is set
-	err    error
-	killed bool
+	cmd   *exec.Cmd
+	said  tail
+	ended chan struct{} // closed when err is set
+	err   error
 }
 
 func start(ctx context.Context, o *Orders, command Commander) (*process, error) {

@@ -88,6 +88,7 @@ func (r *Ring) pollRoom(state, need uint64) bool {
 			if r.mayClaim(state, need) {
 				return true
 			}
+			//lint:ignore SA4017 the time that it takes is what it is for
 			relax(relaxRounds)
 		}
 		runtime.Gosched()

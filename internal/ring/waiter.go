@@ -55,6 +55,7 @@ func NewWaiter(spin time.Duration, yields int) Waiter {
 // true until Busy is called.
 func (w *Waiter) Idle() (park bool) {
 	if w.spins() {
+		//lint:ignore SA4017 the time that it takes is what it is for
 		relax(relaxRounds)
 		return false
 	}
