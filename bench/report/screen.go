@@ -110,7 +110,7 @@ func RecoveryWords(r bench.Recovery) string {
 		s += fmt.Sprintf("; %s from %s of snapshots", plural(r.SnapshotKeys, "key"), Bytes(r.SnapshotBytes))
 	}
 	if r.ShardsBefore > 0 {
-		s += fmt.Sprintf("; there were %s before", plural(r.ShardsBefore, "shard"))
+		s += fmt.Sprintf("; it had %s before", plural(r.ShardsBefore, "shard"))
 	}
 	if r.TornBytes > 0 {
 		s += fmt.Sprintf("; %s of a torn end dropped", Bytes(r.TornBytes))

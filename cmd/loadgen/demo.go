@@ -71,7 +71,7 @@ func (d *demo) storeOptions(name string) store.Options {
 
 // flights folds the sample.
 func (d *demo) flights() (err error) {
-	d.say("1. Real events. 2,000 US flights of January 2001, one JSON line each, are folded into one state per route: how many\n   there were, and the sum, minimum, maximum and last of their delays. The busiest routes:")
+	d.say("1. Real events. 2,000 US flights of 1 January 2001, one JSON line each, are folded into one state per route: how many\n   there were, and the sum, minimum, maximum and last of their delays. The busiest routes:")
 	t, err := d.open(d.ctx, d.storeOptions("flights"))
 	if err != nil {
 		return err
