@@ -21,7 +21,8 @@ func live(r *rig, random *rand.Rand) (whole bool, err error) {
 		func() error { return r.load(random, 20, r.strongest()) },
 		func() error { return snapshot(r) },
 		func() error { return r.load(random, 10, engine.Written) },
-		func() error { return burst(r, random, 160) },
+		func() error { return burst(r, random, 80) },
+		func() error { return r.crowd(random.Uint64(), 8) },
 		r.close,
 		func() error { r.options.Shards = 3; return r.open() },
 		func() error { return r.load(random, 8, r.strongest()) },
@@ -85,7 +86,7 @@ func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 	for _, mode := range []struct {
 		sync           engine.SyncMode
 		stride, models int
-	}{{engine.SyncAlways, 1, 1}, {engine.SyncNever, 2, 1}, {engine.SyncInterval, 4, 1}} {
+	}{{engine.SyncAlways, 1, 1}, {engine.SyncNever, 4, 1}, {engine.SyncInterval, 6, 1}} {
 		seed, crashes, first := random.Uint64(), 0, random.IntN(mode.stride)
 		stride := max(1, mode.stride / *rounds)
 		for stop := first; ; stop += stride {
@@ -108,6 +109,9 @@ func cutAt(stop int, sync engine.SyncMode, seed uint64, models int) (crashes int
 	o.Sync = sync
 	r := newRig(o, hashes["full"])
 	r.disk.StopAfter(stop)
+	if stop%2 == 0 {
+		slow(r.disk)
+	}
 	if whole, err = live(r, rand.New(rand.NewPCG(seed, 1))); err != nil {
 		return 0, false, err
 	}
@@ -170,7 +174,7 @@ func TestACrashAtAnyMomentOfARecoveryChangesNothing(t *testing.T) {
 	t.Parallel()
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
-	for stop := 40 + random.IntN(60); ; stop += max(1, 150 / *rounds) {
+	for stop := 40 + random.IntN(60); ; stop += max(1, 230 / *rounds) {
 		r := newRig(small(), hashes["full"])
 		r.disk.StopAfter(stop)
 		whole, err := live(r, rand.New(rand.NewPCG(seed, 1)))

@@ -58,6 +58,7 @@ var operations = []struct {
 	{12, "send", (*machine).sendSome},
 	{4, "flush", func(m *machine) error { return m.flush() }},
 	{4, "batch", (*machine).batch},
+	{2, "crowd", func(m *machine) error { return m.crowd(m.number.Load(), 1+m.t.draw(10, "events")) }},
 	{4, "get", (*machine).get},
 	{2, "look", (*machine).look},
 	{2, "snapshot", (*machine).snapshot},
@@ -288,9 +289,9 @@ func TestModelAndEngineAgree(t *testing.T) {
 	t.Parallel()
 	for name, hash := range hashes {
 		for mode, sync := range map[string]engine.SyncMode{"always": engine.SyncAlways, "interval": engine.SyncInterval, "never": engine.SyncNever} {
-			checks := 12
+			checks := 8
 			if name == "full" {
-				checks = 40
+				checks = 25
 			}
 			t.Run("hash="+name+"/sync="+mode, func(t *testing.T) { playMany(t, checks**rounds, hash, sync) })
 		}

@@ -1,0 +1,70 @@
+package fuzz
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"sync"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/crashfs"
+)
+
+// keysOf are some keys of a partition; none if the hash has none for it.
+func (r *rig) keysOf(p int) []string {
+	var keys []string
+	for i := 0; i < 200 && len(keys) < 3; i++ {
+		if key := fmt.Sprintf("key-%d", i); r.partition(key) == p {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// crowd sends events to all partitions at once, each in its own order, while a
+// snapshot is taken.
+func (r *rig) crowd(seed uint64, events int) error {
+	if err := r.flush(); err != nil {
+		return err
+	}
+	errs := make([]error, len(r.oracle.lines)+1)
+	var group sync.WaitGroup
+	for p := range r.oracle.lines {
+		if keys := r.keysOf(p); len(keys) > 0 {
+			group.Go(func() { errs[p] = r.push(rand.New(rand.NewPCG(seed, uint64(p))), keys, events) })
+		}
+	}
+	group.Go(func() {
+		ctx, cancel := patiently()
+		defer cancel()
+		errs[len(errs)-1] = mustNotHang(r.engine.Snapshot(ctx))
+	})
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// push sends events to keys of one partition.
+func (r *rig) push(random *rand.Rand, keys []string, events int) error {
+	acks := []engine.Ack{r.strongest(), engine.Written, engine.Applied}
+	for range events {
+		n := name{notes: random.IntN(4) == 0, key: keys[random.IntN(len(keys))]}
+		if err := r.do(n, randomStep(random), acks[random.IntN(len(acks))]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// slow makes the syncs of logs take their time, so that other things overtake them.
+func slow(disk *crashfs.FS) {
+	disk.SetHook(func(op crashfs.Op) error {
+		if op.Kind == crashfs.Sync && strings.Contains(op.Name, "/log/") {
+			for range 200 {
+				runtime.Gosched()
+			}
+		}
+		return nil
+	})
+}
