@@ -108,7 +108,8 @@ func (s *Slot) complete(use uint32, operations int, ack error) {
 
 func (s *Slot) completeStream(operations int, ack error) {
 	if ack != nil {
-		s.failure.CompareAndSwap(nil, &ack)
+		failure := ack // of its own, so that success allocates nothing
+		s.failure.CompareAndSwap(nil, &failure)
 	}
 	s.completed.Add(uint64(operations))
 	if s.watching.CompareAndSwap(true, false) {
