@@ -1,0 +1,163 @@
+package shard
+
+import (
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keyfold/keyfold/wal"
+)
+
+var update = flag.Bool("update", false, "write the golden dump anew")
+
+// A dump writes bytes field by field.
+type dump struct {
+	strings.Builder
+	rest []byte
+	at   int
+}
+
+func (d *dump) section(title string, b []byte) {
+	fmt.Fprintf(d, "# %s\n", title)
+	d.rest, d.at = b, 0
+}
+
+// field writes the next n bytes with a name; numbers are read as order has them.
+func (d *dump) field(name string, n int, order binary.ByteOrder) {
+	b := d.rest[:n]
+	value := any(string(b))
+	switch {
+	case order == nil:
+	case n == 2:
+		value = order.Uint16(b)
+	case n == 4:
+		value = order.Uint32(b)
+	case n == 8:
+		value = order.Uint64(b)
+	}
+	fmt.Fprintf(d, "%04d  %-24x  %-8s  %v\n", d.at, b, name, value)
+	d.rest, d.at = d.rest[n:], d.at+n
+}
+
+func (d *dump) fields(n int, order binary.ByteOrder, names ...string) {
+	for _, name := range names {
+		d.field(name, n, order)
+	}
+}
+
+// end ends a section, which must be used up.
+func (d *dump) end(t *testing.T) {
+	if len(d.rest) > 0 {
+		t.Fatalf("%d bytes are left: %x", len(d.rest), d.rest)
+	}
+	d.WriteByte('\n')
+}
+
+// Goal: what is on disk does not change by accident. Method: one of each thing that
+// this package writes, field by field, against a dump that is kept.
+func TestFormatsAreThoseOfTheGoldenDump(t *testing.T) {
+	little := binary.LittleEndian
+	d := &dump{}
+	d.section("records of a frame: an event of table 3, then a time mark", appendTimeMark(appendRecord(nil, 3, []byte("key"), []byte("event")), 1_000_000))
+	d.fields(2, little, "table", "key")
+	d.fields(4, little, "event")
+	d.field("key", 3, nil)
+	d.field("event", 5, nil)
+	d.fields(2, little, "table", "key")
+	d.fields(4, little, "event")
+	d.fields(8, little, "time")
+	d.end(t)
+
+	parts := []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Sequence: 9}}
+	d.section("payload of a generation's header: partition 1 at 5, 2 empty, 3 at 9 of which 2 follow", encodeStarts(parts, map[uint32]uint64{3: 2}))
+	d.fields(4, little, "count")
+	for range 2 {
+		d.field("number", 4, little)
+		d.field("sequence", 8, little)
+	}
+	d.end(t)
+
+	current := Current{
+		ID:          wal.ID{Store: [16]byte{0xab, 15: 0xcd}, Layout: 2, Shard: 3},
+		Generations: []Generation{{Number: 4, Sealed: true, End: wal.End{Generation: 4, Frame: 7, Chain: 9}}, {Number: 6}},
+		Snapshots:   []uint64{4},
+	}
+	d.section("payload of CURRENT: generation 4 sealed at frame 7 with chain 9, generation 6, snapshot 4", current.encode())
+	fmt.Fprintf(d, "%04d  %x  store\n", d.at, d.rest[:16])
+	d.rest, d.at = d.rest[16:], 16
+	d.fields(4, little, "layout", "shard", "count")
+	for range 2 {
+		d.fields(8, little, "number", "sealed", "frame", "chain")
+	}
+	d.fields(4, little, "count")
+	d.fields(8, little, "number")
+	d.end(t)
+	compareGolden(t, filepath.Join("testdata", "golden", "formats.txt"), d.String())
+}
+
+func compareGolden(t *testing.T, path, have string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(path, []byte(have), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if have != string(want) {
+		t.Fatalf("the format has changed; it needs a new version number and a reader of the old one.\n%s", have)
+	}
+}
+
+func TestBlockGivesBackWhatWasPutIn(t *testing.T) {
+	key, event := []byte("a key"), []byte("an event")
+	block := make([]byte, BlockHeaderBytes)
+	to := Address{slot: 8, use: 9}
+	PutBlockHeader(block, to, 2, Written)
+	for i, kind := range []Kind{KindEvent, KindRead} {
+		at := len(block)
+		block = append(append(BeginOp(block), key...), event[:len(event)*(1-i)]...)
+		if string(OpKey(block, at)[:len(key)]) != string(key) {
+			t.Fatal("the key is elsewhere")
+		}
+		block = EndOp(block, at, uint64(77+i), 5, kind, len(key))
+		if n := OpBytes(len(key), len(event)*(1-i)); len(block)-at != n || n%8 != 0 {
+			t.Fatalf("%d bytes, and OpBytes says %d", len(block)-at, n)
+		}
+	}
+	c := newCursor(block)
+	if c.to != to || c.ack != Written || c.count != 2 {
+		t.Fatalf("%+v", c)
+	}
+	var op operation
+	for i, kind := range []Kind{KindEvent, KindRead} {
+		if !c.more() {
+			t.Fatal("too few")
+		}
+		c.take(&op)
+		if op.kind != kind || op.hash != uint64(77+i) || op.table != 5 || op.index != i || op.last != (i == 1) ||
+			string(op.key) != string(key) || string(op.event) != string(event[:len(event)*(1-i)]) {
+			t.Fatalf("%+v", op)
+		}
+	}
+	if c.more() {
+		t.Fatal("too many")
+	}
+	i := 0
+	EachOp(block, func(hash uint64, op []byte) {
+		k, e := OpParts(op)
+		if hash != uint64(77+i) || string(k) != string(key) || string(e) != string(event[:len(event)*(1-i)]) {
+			t.Fatalf("%d: %q %q", hash, k, e)
+		}
+		i++
+	})
+	if i != 2 {
+		t.Fatalf("%d operations", i)
+	}
+}
