@@ -83,22 +83,28 @@ func snapshot(r *rig) error {
 // all of them.
 func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
+	for name, mode := range map[string]struct {
+		sync   engine.SyncMode
+		stride int
+	}{"always": {engine.SyncAlways, 1}, "never": {engine.SyncNever, 4}, "interval": {engine.SyncInterval, 6}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			crashEverywhere(t, mode.sync, mode.stride)
+		})
+	}
+}
+
+func crashEverywhere(t *testing.T, sync engine.SyncMode, stride int) {
 	random := random(t)
-	for _, mode := range []struct {
-		sync           engine.SyncMode
-		stride, models int
-	}{{engine.SyncAlways, 1, 1}, {engine.SyncNever, 4, 1}, {engine.SyncInterval, 6, 1}} {
-		seed, crashes, first := random.Uint64(), 0, random.IntN(mode.stride)
-		stride := max(1, mode.stride / *rounds)
-		for stop := first; ; stop += stride {
-			n, whole, err := cutAt(stop, mode.sync, seed, mode.models**rounds)
-			if err != nil {
-				t.Fatalf("sync mode %d, stopped after operation %d: %v", mode.sync, stop, err)
-			}
-			if crashes += n; whole {
-				t.Logf("sync mode %d: %d crashes in %d operations", mode.sync, crashes, stop)
-				break
-			}
+	seed, crashes := random.Uint64(), 0
+	for stop := random.IntN(stride); ; stop += max(1, stride / *rounds) {
+		n, whole, err := cutAt(stop, sync, seed, *rounds)
+		if err != nil {
+			t.Fatalf("stopped after operation %d: %v", stop, err)
+		}
+		if crashes += n; whole {
+			t.Logf("%d crashes in %d operations", crashes, stop)
+			return
 		}
 	}
 }
@@ -107,7 +113,7 @@ func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 // crash leave of it. It says whether the life came to its end.
 func cutAt(stop int, sync engine.SyncMode, seed uint64, models int) (crashes int, whole bool, err error) {
 	o := small()
-	o.Sync = sync
+	o.Sync, o.SnapshotBytes = sync, 12<<10
 	r := newRig(o, hashes["full"])
 	r.disk.StopAfter(stop)
 	if stop%2 == 0 {
