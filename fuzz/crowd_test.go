@@ -24,16 +24,19 @@ func (r *rig) keysOf(p int) []string {
 }
 
 // crowd sends events to all partitions at once, each in its own order, while a
-// snapshot is taken.
-func (r *rig) crowd(seed uint64, events int) error {
+// snapshot is taken. Without acks it takes them as they come.
+func (r *rig) crowd(seed uint64, events int, acks ...engine.Ack) error {
 	if err := r.flush(); err != nil {
 		return err
+	}
+	if len(acks) == 0 {
+		acks = []engine.Ack{r.strongest(), engine.Written, engine.Applied}
 	}
 	errs := make([]error, len(r.oracle.lines)+1)
 	var group sync.WaitGroup
 	for p := range r.oracle.lines {
 		if keys := r.keysOf(p); len(keys) > 0 {
-			group.Go(func() { errs[p] = r.push(rand.New(rand.NewPCG(seed, uint64(p))), keys, events) })
+			group.Go(func() { errs[p] = r.push(rand.New(rand.NewPCG(seed, uint64(p))), keys, events, acks) })
 		}
 	}
 	group.Go(func() {
@@ -46,8 +49,7 @@ func (r *rig) crowd(seed uint64, events int) error {
 }
 
 // push sends events to keys of one partition.
-func (r *rig) push(random *rand.Rand, keys []string, events int) error {
-	acks := []engine.Ack{r.strongest(), engine.Written, engine.Applied}
+func (r *rig) push(random *rand.Rand, keys []string, events int, acks []engine.Ack) error {
 	for range events {
 		n := name{notes: random.IntN(4) == 0, key: keys[random.IntN(len(keys))]}
 		if err := r.do(n, randomStep(random), acks[random.IntN(len(acks))]); err != nil {
