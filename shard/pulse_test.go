@@ -14,13 +14,13 @@ func TestQuietLogWritesOneHeartbeatAndNoMore(t *testing.T) {
 			before := r.disk.Ops()
 			r.send(Durable, add("0a"))
 			synctest.Wait()
-			frames := r.counters.frames
+			frames := r.log.appended.Load()
 			after(pulseInterval - 1)
-			if r.counters.frames != frames {
+			if r.log.appended.Load() != frames {
 				t.Fatal("a heartbeat came too early")
 			}
 			after(1)
-			if n := r.counters.frames - frames; n != 1 {
+			if n := r.log.appended.Load() - frames; n != 1 {
 				t.Fatalf("%d heartbeats", n)
 			}
 			quiet := r.disk.Ops()
@@ -51,8 +51,8 @@ func TestBusyLogWritesNoHeartbeat(t *testing.T) {
 			r.send(Durable, add("0a"))
 			after(pulseInterval / 3)
 		}
-		if r.counters.frames != 20 {
-			t.Fatalf("%d frames for 20 events", r.counters.frames)
+		if n := r.log.appended.Load(); n != 20 {
+			t.Fatalf("%d frames for 20 events", n)
 		}
 	})
 }
@@ -67,14 +67,17 @@ func TestHeartbeatVouchesForTheLastFrame(t *testing.T) {
 				r := running(t)
 				r.send(Durable, add("0a"))
 				synctest.Wait()
-				size := r.log.writer.Bytes()
+				path := r.cfg.generationDir(1) + "/00000000000000000001"
+				info, err := r.disk.Lstat(path)
+				if err != nil {
+					t.Fatal(err)
+				}
 				if beat {
 					after(pulseInterval)
 				}
 				disk := r.disk.Crash(crashfs.Model{})
-				rot(t, disk, r.cfg.generationDir(1)+"/00000000000000000001", size-10)
-				_, err := r.reopen(disk)
-				if (err != nil) != beat {
+				rot(t, disk, path, info.Size()-10)
+				if _, err = r.reopen(disk); (err != nil) != beat {
 					t.Fatalf("the last frame is damaged: %v", err)
 				}
 			})

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -31,29 +32,56 @@ func TestInboxTakesTwoOfTheLargestBlocks(t *testing.T) {
 	}
 }
 
+// Goal: a block that is published between the shard's last look at its inbox and its
+// sleep is found. Method: the frame that is written on the way to sleep is where the
+// test has its hands; the publisher finds the shard awake and so wakes nobody.
+func TestBlockPublishedOnTheWayToSleepIsFound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, atNever)
+		late := r.cfg.Slots.New()
+		block := r.block(late.Arm(), Applied, adds("0a", 1))
+		first := true
+		r.disk.SetHook(func(op crashfs.Op) error {
+			if op.Kind == crashfs.Write && first {
+				first = false
+				r.post(block)
+			}
+			return nil
+		})
+		r.send(Applied, add("0a"))
+		r.Start()
+		synctest.Wait()
+		if late.phase.Load() != slotDone {
+			t.Error("the shard sleeps, and a block waits")
+		}
+		r.Stop()
+		synctest.Wait()
+	})
+}
+
 // Goal: no block waits for ever because the shard went to sleep just when it was
 // published, and no caller because it parked just when it was told. Method: callers
-// with one block at a time, so that the shard parks again and again; a lost wake-up
-// leaves the test hanging.
+// with one block at a time, so that the shard parks again and again, and once a single
+// one whom nobody helps out; a lost wake-up leaves the test hanging.
 func TestNoWakeUpIsLost(t *testing.T) {
-	for _, change := range []func(*Config){
-		func(*Config) {},
-		func(c *Config) { c.Wait.Spin = 20 * time.Microsecond },
-		atNever,
-	} {
-		r := newRig(t, change, func(c *Config) { c.Log.SegmentBytes = 1 << 20 })
-		r.Start()
-		var group sync.WaitGroup
-		for caller := range 3 {
-			group.Go(func() { calls(r, uint64(caller), 3000) })
-		}
-		group.Wait()
-		r.Stop()
-		if err := r.Wait(context.Background()); err != nil {
-			t.Fatal(err)
-		}
-		if n := len(history(r.parts[0])); n != 9000 {
-			t.Fatalf("%d events", n)
+	spinning := func(c *Config) { c.Wait.Spin = 20 * time.Microsecond }
+	parking := func(*Config) {}
+	for _, callers := range []int{1, 3} {
+		for _, change := range []func(*Config){parking, spinning, atNever} {
+			r := newRig(t, change, func(c *Config) { c.Log.SegmentBytes = 1 << 20 })
+			r.Start()
+			var group sync.WaitGroup
+			for caller := range callers {
+				group.Go(func() { calls(r, uint64(caller), 6000/callers) })
+			}
+			group.Wait()
+			r.Stop()
+			if err := r.Wait(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			if n := len(history(r.parts[0])); n != 6000 {
+				t.Fatalf("%d events", n)
+			}
 		}
 	}
 }
