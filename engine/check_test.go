@@ -279,3 +279,30 @@ func TestTimeNeverRunsBackWhateverTheClockDoes(t *testing.T) {
 	l.reopen()
 	step("with one shard again")
 }
+
+// Goal: Now resolves a millisecond also within a frame that stays open for long, and
+// a replay sees the same times.
+func TestTimeMovesOnWithinAFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := moments()
+		l := newLab(t, engine.Options{Shards: 1, Partitions: 1}, table)
+		release := l.holdSyncs()
+		want := map[string]moment{}
+		for i := range 10 { // the first is written, the others wait in the open frame
+			k := fmt.Sprint(i)
+			want[k] = do(t, table, k, "", engine.Applied)
+			if lag := l.now.Load() - want[k].Now; lag < 0 || lag >= int64(time.Millisecond) {
+				t.Errorf("event %d: Now lags by %v", i, time.Duration(lag))
+			}
+			l.now.Add(int64(3 * time.Millisecond))
+		}
+		release()
+		do(t, table, "end", "")
+		l.crash(crashfs.Lost)
+		for k, w := range want {
+			if s, _ := get(t, table, k); s != w {
+				t.Errorf("replayed: %+v, was %+v", s, w)
+			}
+		}
+	})
+}

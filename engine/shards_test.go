@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/enginetest"
@@ -135,4 +137,51 @@ func TestEverythingHoldsWhenKeysCollide(t *testing.T) {
 			}
 		})
 	}
+}
+
+// block is a state so large that a snapshot copies few of them at a time.
+type block struct {
+	Count   int64
+	Ballast [1016]byte
+}
+
+// Goal: what is applied while a snapshot is taken is there once after a crash: in the
+// image of its partition, or replayed behind it, and never both.
+// Method: the writer of the snapshot is held up after the first partitions, and events
+// of all of them are applied meanwhile.
+func TestEventsDuringASnapshotAreThereOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := engine.Fold("blocks", func(_ *engine.Context[int64], s *block, e int64) { s.Count += e })
+		l := newLab(t, engine.Options{Shards: 1, Partitions: 16}, table)
+		const keys = 2000
+		add := func() {
+			p, err := table.Producer(engine.ProducerOptions[int64, int64]{})
+			must(t, err)
+			for k := range int64(keys) {
+				must(t, p.Send(context.Background(), k, 1))
+			}
+			must(t, p.Close(context.Background()))
+		}
+		add()
+		release := l.hold(func(op crashfs.Op) bool {
+			return op.Kind == crashfs.Write && strings.Contains(op.Name, "/snapshot/")
+		})
+		taken := make(chan error, 1)
+		go func() { taken <- l.engine.Snapshot(context.Background()) }()
+		synctest.Wait()
+		add()
+		release()
+		must(t, <-taken)
+		add()
+		l.crash(crashfs.Lost)
+		r := l.engine.Recovery().Shards[0]
+		if r.SnapshotKeys != keys || r.Skipped == 0 || r.Skipped >= keys || r.Skipped+r.Events != 2*keys {
+			t.Errorf("%d keys loaded, %d events skipped, %d replayed", r.SnapshotKeys, r.Skipped, r.Events)
+		}
+		for k, s := range everything(t, table) {
+			if s.Count != 3 {
+				t.Fatalf("key %d: %d events, want 3", k, s.Count)
+			}
+		}
+	})
 }
