@@ -23,27 +23,30 @@ func (r *rig) keysOf(p int) []string {
 	return keys
 }
 
-// crowd sends events to all partitions at once, each in its own order, while a
-// snapshot is taken. Without acks it takes them as they come.
-func (r *rig) crowd(seed uint64, events int, acks ...engine.Ack) error {
+// crowd sends events to all partitions at once, while a snapshot is taken.
+func (r *rig) crowd(seed uint64, events int) error {
 	if err := r.flush(); err != nil {
 		return err
 	}
-	if len(acks) == 0 {
-		acks = []engine.Ack{r.strongest(), engine.Written, engine.Applied}
-	}
-	errs := make([]error, len(r.oracle.lines)+1)
+	taken := make(chan error, 1)
+	go func() {
+		ctx, cancel := patiently()
+		defer cancel()
+		taken <- mustNotHang(r.engine.Snapshot(ctx))
+	}()
+	err := r.everywhere(seed, events, r.strongest(), engine.Written, engine.Applied)
+	return errors.Join(err, <-taken)
+}
+
+// everywhere sends events to all partitions at once, to each in an order of its own.
+func (r *rig) everywhere(seed uint64, events int, acks ...engine.Ack) error {
+	errs := make([]error, len(r.oracle.lines))
 	var group sync.WaitGroup
 	for p := range r.oracle.lines {
 		if keys := r.keysOf(p); len(keys) > 0 {
 			group.Go(func() { errs[p] = r.push(rand.New(rand.NewPCG(seed, uint64(p))), keys, events, acks) })
 		}
 	}
-	group.Go(func() {
-		ctx, cancel := patiently()
-		defer cancel()
-		errs[len(errs)-1] = mustNotHang(r.engine.Snapshot(ctx))
-	})
 	group.Wait()
 	return errors.Join(errs...)
 }
