@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -299,4 +300,18 @@ func TestTimeOfEventsNeverRunsBack(t *testing.T) {
 	}
 	want := contents(r.owned)
 	r.crash(crashfs.Model{}).same("replay", want)
+}
+
+// An inbox that is never found empty does not keep an event from its ack.
+func TestEventsAreAcknowledgedUnderEndlessReads(t *testing.T) {
+	r := newRig(t)
+	event := r.send(Durable, add("0a"))
+	reads := slices.Repeat([]ev{{key: "0a"}}, runOperations)
+	r.send(Applied, reads...)
+	for range 2*turnsOpen + 2 {
+		r.send(Applied, reads...) // one run is taken, one is left
+		r.turn()
+		r.sync()
+	}
+	event.want("while reads go on", true)
 }

@@ -21,6 +21,7 @@ type journal struct {
 	frameMax int
 	time     int64 // that the next event of the open frame would be applied at
 	logged   bool  // the generation holds events
+	turns    int   // since the frame was opened
 
 	appended atomic.Uint64 // frames given to the system; flush's store publishes to the sync job
 	durable  uint64        // frames synced
@@ -106,22 +107,28 @@ func (s *Shard) commit(drained bool) bool {
 		return false
 	}
 	wrote := false
-	if s.log.frame.Count > 0 && s.shouldWrite(drained) {
-		s.flush()
-		wrote = true
+	if s.log.frame.Count > 0 {
+		s.log.turns++
+		if wrote = s.shouldWrite(drained); wrote {
+			s.flush()
+		}
 	}
 	return s.startSync() || wrote
 }
 
-// shouldWrite decides when the open frame is written: when it is large, or nobody
-// has more events and somebody waits for them. While a sync is under way, or waits for
+// turnsOpen is how many turns a frame waits for the inbox to be empty. An inbox that
+// is always full, of reads say, must not keep an event from its ack.
+const turnsOpen = 16
+
+// shouldWrite decides when the open frame is written: when it is large, or when
+// somebody waits for it and nobody has more events, or it was open for long enough. While a sync is under way, or waits for
 // its interval, the frame stays open, so that the next group is whatever arrived in
 // the meantime.
 func (s *Shard) shouldWrite(drained bool) bool {
 	switch {
 	case s.log.frame.Len() >= FrameTargetBytes:
 		return true
-	case !drained:
+	case !drained && s.log.turns < turnsOpen:
 		return false
 	case !s.acks.written.empty():
 		return true
@@ -147,6 +154,7 @@ func (s *Shard) appendFrame() {
 		return
 	}
 	j.frame.Reset()
+	j.turns = 0
 	j.appended.Store(j.appended.Load() + 1)
 	j.bytes += int64(bytes)
 	s.counters.frames++
