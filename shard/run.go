@@ -58,15 +58,24 @@ func (s *Shard) takeRun() (drained bool) {
 		op := &r.ops[r.filled]
 		r.cursor.take(op)
 		op.block = r.opened - 1
-		op.part = s.parts[s.cfg.Routing.Partition(op.hash)]
-		op.store = op.part.Stores[op.table]
-		op.store.Touch(op.hash)
+		partition := s.cfg.Routing.Partition(op.hash)
+		op.part, op.store = s.parts[partition], s.stores[op.table][partition]
 		r.filled++
 	}
-	for i := range r.filled {
-		r.ops[i].store.TouchEntry(r.ops[i].hash)
-	}
+	s.touchRun()
 	return drained
+}
+
+// touchRun loads what the run will need, step by step for all operations, so that
+// the cache misses of one step overlap.
+func (s *Shard) touchRun() {
+	ops := s.run.ops[:s.run.filled]
+	for i := range ops {
+		ops[i].store.Touch(ops[i].hash)
+	}
+	for i := range ops {
+		ops[i].store.TouchEntry(ops[i].hash)
+	}
 }
 
 func (s *Shard) openBlock(block []byte) {

@@ -19,6 +19,7 @@ type Shard struct {
 
 	programs []Program
 	parts    []*Partition // by partition; nil: owned by another shard
+	stores   [][]Store    // of parts, by table and partition: the shortest way to the memory of a key
 	owned    []*Partition
 
 	run   run
@@ -66,8 +67,14 @@ func New(cfg Config, state *State) (*Shard, error) {
 		control:  make(chan func(), controlMessages),
 	}
 	s.life.stopped = make(chan struct{})
+	for range cfg.Tables {
+		s.stores = append(s.stores, make([]Store, len(s.parts)))
+	}
 	for _, p := range s.owned {
 		s.parts[p.ID] = p
+		for table, store := range p.Stores {
+			s.stores[table][p.ID] = store
+		}
 	}
 	s.clock = clock{now: cfg.Clock, mark: state.time}
 	s.log.open(s, state)
