@@ -101,6 +101,7 @@ func FuzzOpenCurrent(f *testing.F) {
 	f.Add(whole)
 	f.Add(payload(whole))
 	f.Add(payload(whole)[:28])
+	f.Add(append(payload(whole)[:24:24], 0xff, 0xff, 0xff, 0x0f, 1)) // more generations than there can be
 	f.Fuzz(func(t *testing.T, b []byte) {
 		disk := copyOf(tiny().disk)
 		replace(disk, tinyCurrent, b)
