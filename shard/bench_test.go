@@ -128,7 +128,8 @@ func batch(b []byte, slot *Slot, r *rig, count int, next func() uint64) []byte {
 }
 
 // Goal: an event costs no allocation on its way through the shard. Method: the
-// difference of all allocations over a million events, of existing keys.
+// difference of all allocations over a million events, of existing keys, in ten thousand
+// frames. What is left is done once for each MiB of the log.
 func TestEventsCostNoAllocation(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
@@ -157,7 +158,7 @@ func TestEventsCostNoAllocation(t *testing.T) {
 	through(100)
 	runtime.ReadMemStats(&after)
 	const events = 1_000_000
-	if n := after.Mallocs - before.Mallocs; n > events/10_000 {
+	if n := after.Mallocs - before.Mallocs; n > events/1000 {
 		t.Fatalf("%d allocations in %d events", n, events)
 	}
 	if n, err := slot.Completed(); err != nil || n != events+20_000 || r.counters.events != n {

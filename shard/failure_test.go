@@ -223,3 +223,33 @@ func TestFailureEndsTheRoundThatIsUnderWay(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a failed shard leaves the disk alone also while it cannot end, because somebody
+// has claimed room in the inbox and not published yet. Method: a rotation that fails
+// at CURRENT, which would work if it was tried again; then what a shard does to park.
+func TestFailedShardThatCannotEndTriesNothingAgain(t *testing.T) {
+	r := newRig(t)
+	r.accept(add("0a"))
+	claim, _ := r.inbox.Claim(0, 64)
+	r.failing(crashfs.Rename, "CURRENT", crashfs.ErrIO)
+	r.ask(func(error) {})
+	r.turn()
+	r.sync()
+	r.turn()
+	r.disk.SetHook(nil)
+	before := r.disk.Ops()
+	for range 3 {
+		r.flush()
+		if r.startSync() || r.sync() || r.turn() {
+			t.Fatal("the shard does something")
+		}
+	}
+	if r.Err() == nil || r.life.finished || r.disk.Ops() != before {
+		t.Fatalf("%v, finished %v, %d operations", r.Err(), r.life.finished, r.disk.Ops()-before)
+	}
+	copy(claim.Bytes, r.block(Address{}, Applied, adds("0a", 1)))
+	r.inbox.Publish(claim)
+	if r.settle(); !r.life.finished {
+		t.Fatal("not ended")
+	}
+}

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -109,4 +110,36 @@ func TestRefusedAndPanickedEventsAreNotCountedInTheSequence(t *testing.T) {
 		t.Fatalf("%+v, sequence %d", s, r.parts[0].Sequence)
 	}
 	r.checkSequences()
+}
+
+// Goal: a codec that does not return costs its round, and nothing else: the askers
+// hear of it, the shard goes on, and its end says that there is no snapshot. Method:
+// keys whose codec panics or ends the goroutine, of the lane and of the shard.
+func TestCodecThatDoesNotReturnCostsItsRound(t *testing.T) {
+	for _, key := range []string{keyGoexitFreeze, keyPanicEncode, keyGoexitEncode} {
+		t.Run(key[2:], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.Start()
+				r.send(Durable, add("1a"), add(key))
+				for range 3 {
+					if err := r.Snapshot(context.Background()); !errors.Is(err, ErrPanicked) {
+						t.Error("told ", err)
+					}
+				}
+				c := r.send(Durable, add("1a"))
+				synctest.Wait()
+				c.want("after the rounds", true)
+				r.Stop()
+				if err := r.Wait(context.Background()); err == nil || r.Err() != nil {
+					t.Errorf("the end says %v; the shard failed with %v", err, r.Err())
+				}
+				if have := r.names("snapshot"); len(have) != 0 {
+					t.Error("left over: ", have)
+				}
+				want := contents(r.owned)
+				r.crash(crashfs.Model{}).same("recovered from the log", want)
+			})
+		})
+	}
 }

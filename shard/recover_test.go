@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -202,6 +203,62 @@ func TestProgressReachesItsTotal(t *testing.T) {
 	})
 	if err != nil || last == 0 || last < sum/2 {
 		t.Fatal(last, sum, err)
+	}
+}
+
+// Goal: a store that is opened again and again does not gather generations without
+// bound: CURRENT has a limit, and each open reads them all. Method: many opens that end
+// in a crash, without events, and with one event each and time for a snapshot.
+func TestGenerationsAreBoundedOverManyOpens(t *testing.T) {
+	r := newRig(t)
+	for range 3 * generationsMax {
+		r = r.crash(crashfs.Model{Data: crashfs.Kept})
+	}
+	if n := len(r.names("log")); n != 1 {
+		t.Fatalf("%d generations without an event", n)
+	}
+	for range 3 * generationsMax {
+		r.accept(add("0a"))
+		r.accept(add("0a"))
+		r = r.crash(crashfs.Model{})
+	}
+	if n := len(r.names("log")); n < 10 || n > generationsMax+2 || len(r.log.current.Generations) != n {
+		t.Fatalf("%d generations", n)
+	}
+	if n := len(history(r.parts[0])); n != 6*generationsMax {
+		t.Fatalf("%d events", n)
+	}
+}
+
+// Goal: bad luck with a snapshot that may be whole is not taken for damage: falling
+// back would give it up for good. Method: the newest one cannot be opened.
+func TestSnapshotThatCannotBeReadNowIsNotLeftOut(t *testing.T) {
+	r := threeRounds(t)
+	disk := r.disk.Crash(crashfs.Model{})
+	disk.SetHook(func(op crashfs.Op) error {
+		if op.Kind == crashfs.Open && strings.HasSuffix(op.Name, "4.snap") {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	_, err := Recover(r.onDisk(disk), allPartitions(), nil)
+	var damage *CorruptError
+	if !errors.Is(err, syscall.EMFILE) || errors.As(err, &damage) {
+		t.Fatal("recovered with ", err)
+	}
+}
+
+func TestEndThatReplaysIsNotCalledClean(t *testing.T) {
+	r := newRig(t)
+	r.accept(add("0a"))
+	r.Hurry()
+	r.stop()
+	if r = r.crash(crashfs.Model{}); r.state.Report.Clean || r.state.Report.Events != 1 {
+		t.Fatalf("%+v", r.state.Report)
+	}
+	r.stop()
+	if r = r.crash(crashfs.Model{}); !r.state.Report.Clean {
+		t.Fatalf("%+v", r.state.Report)
 	}
 }
 

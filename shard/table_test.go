@@ -86,10 +86,23 @@ func (s *ledgerStore) Read(c *Call) error {
 	return nil
 }
 
-func (s *ledgerStore) Freeze(Image) Image { return ledgerImage(maps.Clone(s.keys)) }
-func (s *ledgerStore) Rebind(to Program)  { s.program = to.(*ledgerProgram) }
-func (s *ledgerStore) Len() int           { return len(s.keys) }
-func (s *ledgerStore) Bytes() int         { return ledgerImage(s.keys).Bytes() }
+// Keys with which the codec of a ledger misbehaves.
+const (
+	keyGoexitFreeze = "0 ends the goroutine that copies it"
+	keyPanicEncode  = "0 panics when it is encoded"
+	keyGoexitEncode = "0 ends the goroutine that encodes it"
+)
+
+func (s *ledgerStore) Freeze(Image) Image {
+	if _, ok := s.keys[keyGoexitFreeze]; ok {
+		runtime.Goexit()
+	}
+	return ledgerImage(maps.Clone(s.keys))
+}
+
+func (s *ledgerStore) Rebind(to Program) { s.program = to.(*ledgerProgram) }
+func (s *ledgerStore) Len() int          { return len(s.keys) }
+func (s *ledgerStore) Bytes() int        { return ledgerImage(s.keys).Bytes() }
 
 // Load reads blocks of one key each: the key's length, the key, the entries.
 func (s *ledgerStore) Load(_ uint32, data []byte) error {
@@ -118,6 +131,12 @@ func (i ledgerImage) Bytes() int {
 
 func (i ledgerImage) Blocks(_ int, yield func(uint32, []byte) error) error {
 	for _, key := range slices.Sorted(maps.Keys(i)) {
+		switch key {
+		case keyPanicEncode:
+			panic("no code for it")
+		case keyGoexitEncode:
+			runtime.Goexit()
+		}
 		data := append([]byte{byte(len(key))}, key...)
 		for _, e := range i[key] {
 			data = binary.LittleEndian.AppendUint64(data, e.sequence)
