@@ -13,7 +13,7 @@ const (
 	// events are waiting.
 	FrameTargetBytes = 256 << 10
 	// runOperations is how many operations are touched and applied together.
-	// BenchmarkRun names the figures.
+	// BenchmarkRun measures a run.
 	runOperations = 64
 	// controlMessages is how many control messages a shard queues.
 	controlMessages = 64
