@@ -7,7 +7,7 @@ import (
 
 // Sync makes durable every frame whose Append returned before it began, with the
 // directories that lead to it, and returns the number of the last of them. It may run
-// beside Append, and beside nothing else but Durable and Err. After an error it is
+// beside Append and the methods that belong to its goroutine. After an error it is
 // unknown what is durable beyond Durable(), and the Writer is of no more use.
 func (w *Writer) Sync() (durable uint64, err error) {
 	if err := w.usable(); err != nil {
