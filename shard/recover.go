@@ -62,7 +62,7 @@ type recovery struct {
 	last     []frameEnd   // of the newest generation: its latest frames, from the horizon on
 	time     int64
 	report   Report
-	call     Call
+	run      replayRun
 	progress func(done int64)
 	base     uint64 // the snapshot that was loaded; 0: none
 	bytes    int64  // of events in the log that was read

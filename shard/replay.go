@@ -103,6 +103,15 @@ func (r *recovery) checkReach() error {
 	return nil
 }
 
+// A replayRun is events of a frame that are touched and applied together, as the run
+// of a shard is.
+type replayRun struct {
+	calls  [runOperations]Call
+	stores [runOperations]Store
+	parts  [runOperations]*Partition
+	filled int
+}
+
 // replayFrame applies the events of a frame.
 func (r *recovery) replayFrame(f wal.FrameView) (err error) {
 	defer func() {
@@ -120,9 +129,12 @@ func (r *recovery) replayFrame(f wal.FrameView) (err error) {
 			now = rec.time()
 			continue
 		}
-		if err := r.replayEvent(&rec, now); err != nil {
+		if err := r.queueEvent(&rec, now); err != nil {
 			return err
 		}
+	}
+	if err := r.replayQueued(); err != nil {
+		return err
 	}
 	r.time = max(r.time, now)
 	r.bytes += int64(len(f.Body))
@@ -130,7 +142,8 @@ func (r *recovery) replayFrame(f wal.FrameView) (err error) {
 	return nil
 }
 
-func (r *recovery) replayEvent(rec *record, now int64) error {
+// queueEvent puts an event into the run, unless the snapshot holds it.
+func (r *recovery) queueEvent(rec *record, now int64) error {
 	hash := r.cfg.Routing.Hash(rec.key, r.cfg.Routing.Seed)
 	id := r.cfg.Routing.Partition(hash)
 	p := r.parts[id]
@@ -142,12 +155,35 @@ func (r *recovery) replayEvent(rec *record, now int64) error {
 		r.report.Skipped++
 		return nil
 	}
-	c := &r.call
-	*c = Call{Hash: hash, Key: rec.key, Event: rec.event, Now: now, Sequence: r.sequence[id], Partition: id, Replay: true}
-	if err := p.Stores[rec.table].Apply(c); err != nil {
-		return fmt.Errorf("%w: event %d of partition %d was refused: %w", errReplay, r.sequence[id], id, err)
+	run := &r.run
+	c := &run.calls[run.filled]
+	c.Hash, c.Key, c.Event, c.Now = hash, rec.key, rec.event, now
+	c.Sequence, c.Partition, c.Replay = r.sequence[id], id, true
+	run.stores[run.filled], run.parts[run.filled] = p.Stores[rec.table], p
+	if run.filled++; run.filled == runOperations {
+		return r.replayQueued()
 	}
-	p.Sequence = r.sequence[id]
-	r.report.Events++
+	return nil
+}
+
+// replayQueued touches and applies the events of the run.
+func (r *recovery) replayQueued() error {
+	run := &r.run
+	calls := run.calls[:run.filled]
+	run.filled = 0
+	for i := range calls {
+		run.stores[i].Touch(calls[i].Hash)
+	}
+	for i := range calls {
+		run.stores[i].TouchEntry(calls[i].Hash)
+	}
+	for i := range calls {
+		c := &calls[i]
+		if err := run.stores[i].Apply(c); err != nil {
+			return fmt.Errorf("%w: event %d of partition %d was refused: %w", errReplay, c.Sequence, c.Partition, err)
+		}
+		run.parts[i].Sequence = c.Sequence
+	}
+	r.report.Events += uint64(len(calls))
 	return nil
 }
