@@ -99,7 +99,8 @@ func foldTable() *engine.Table[foldKey, limit.State, foldEvent, struct{}] {
 	})
 }
 
-// loadHalf sends bursts, each followed by a pause as long as it took.
+// loadHalf sends bursts of 256 events, each followed by a pause as long as it took: the
+// load of a service, which arrives all the time, rather than that of a batch job.
 func loadHalf(ctx context.Context, b *testing.B, table *engine.Table[foldKey, limit.State, foldEvent, struct{}]) {
 	producer, err := table.Producer(engine.ProducerOptions[foldKey, foldEvent]{})
 	if err != nil {
@@ -109,7 +110,7 @@ func loadHalf(ctx context.Context, b *testing.B, table *engine.Table[foldKey, li
 	defer func() { _ = producer.Close(context.Background()) }()
 	for n := uint64(0); ctx.Err() == nil; {
 		began := time.Now()
-		for range 4096 {
+		for range 256 {
 			n++
 			var key foldKey
 			binary.LittleEndian.PutUint64(key[:], n*0x9e3779b97f4a7c15%1_000_000)
