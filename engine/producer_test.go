@@ -318,3 +318,50 @@ func TestDurableIsRefusedWhereNothingIsEverSynced(t *testing.T) {
 	do(t, table, "k", 0, engine.Written)
 	checkLines(t, table, map[string]int64{"k": 1})
 }
+
+// Goal: Refused may send to its producer: the event that is being sent meanwhile is
+// neither lost nor changed. Method: every second try of an event is refused; Refused
+// sends it again.
+func TestRefusedMaySendAgain(t *testing.T) {
+	const events, keys = 5000, 100
+	tries := make(map[int64]int) // Check runs on the only shard
+	table := engine.NewTable(engine.Spec[int64, int64, int64, struct{}]{
+		Name: "retried",
+		Check: func(_ *engine.Context[int64], _ *int64, e int64) error {
+			if tries[e]++; tries[e] == 1 && e%2 == 0 {
+				return errors.New("try again")
+			}
+			return nil
+		},
+		Apply: func(_ *engine.Context[int64], s *int64, e int64) struct{} { *s += e; return struct{}{} },
+	})
+	options := smallStore()
+	options.Shards = 1
+	newLab(t, options, table)
+	var producer *engine.Producer[int64, int64, int64, struct{}]
+	producer, err := table.Producer(engine.ProducerOptions[int64, int64]{Refused: func(k, e int64, _ error) {
+		if err := producer.Send(t.Context(), k, e); err != nil {
+			t.Error(err)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := make(map[int64]int64)
+	for e := int64(1); e <= events; e++ {
+		want[e%keys] += e
+		if err := producer.Send(t.Context(), e%keys, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // what Refused sends in the first is flushed by the second
+		if err := producer.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for k, sum := range want {
+		if have, _, err := table.Get(t.Context(), k); err != nil || have != sum {
+			t.Errorf("key %d: %d, %v, want %d", k, have, err, sum)
+		}
+	}
+}
