@@ -9,6 +9,7 @@ import (
 
 	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/internal/layout"
+	"github.com/keyfold/keyfold/shard"
 	"github.com/keyfold/keyfold/snapshot"
 	"github.com/keyfold/keyfold/wal"
 )
@@ -88,26 +89,28 @@ func appendString(b []byte, s string) []byte {
 
 func decodeManifest(b []byte) (*manifest, error) {
 	m := &manifest{}
-	r := fieldReader{rest: b}
-	copy(m.Store[:], r.take(16))
-	m.Seed = r.u64()
-	m.Partitions = int(r.u32())
-	m.Ready = r.u32() == 1
-	m.Layout, m.Former, m.Shards = r.u32(), r.u32(), int(r.u32())
-	if r.short || !powerOfTwo(m.Partitions) || m.Partitions > partitionsMax || m.Shards < 1 || m.Shards > shardsMax {
+	r := fsys.FieldsOf(b)
+	r.Copy(m.Store[:])
+	m.Seed = r.U64()
+	m.Partitions = int(r.U32())
+	m.Ready = r.U32() == 1
+	m.Layout, m.Former, m.Shards = r.U32(), r.U32(), int(r.U32())
+	if r.Short() || !powerOfTwo(m.Partitions) || m.Partitions > partitionsMax || m.Shards < 1 || m.Shards > shardsMax {
 		return nil, errManifest
 	}
 	for range m.Partitions {
-		owner := r.u16()
-		r.short = r.short || int(owner) >= m.Shards
+		owner := r.U16()
+		if int(owner) >= m.Shards {
+			return nil, errManifest
+		}
 		m.Owners = append(m.Owners, owner)
 	}
-	for n := r.u32(); n > 0 && !r.short; n-- {
-		t := tableEntry{Name: r.string(), Version: r.u32()}
-		t.Key, t.State, t.Event = r.string(), r.string(), r.string()
+	for n := r.U32(); n > 0 && !r.Short(); n-- {
+		t := tableEntry{Name: r.Text(), Version: r.U32()}
+		t.Key, t.State, t.Event = r.Text(), r.Text(), r.Text()
 		m.Tables = append(m.Tables, t)
 	}
-	if r.short || len(r.rest) != 0 {
+	if !r.Whole() {
 		return nil, errManifest
 	}
 	return m, nil
@@ -124,7 +127,7 @@ func readManifest(fs fsys.FS, dir string) (*manifest, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, unreadable(fs, name, err)
+		return nil, ofNewer(shard.Unreadable(fs, name, err))
 	}
 	m, err := decodeManifest(payload)
 	if err != nil {
@@ -134,19 +137,6 @@ func readManifest(fs fsys.FS, dir string) (*manifest, error) {
 		return nil, fmt.Errorf("keyfold: %w", err)
 	}
 	return m, nil
-}
-
-// unreadable says why the manifest cannot be read: it is of a newer Keyfold, damaged,
-// no file, or the system does not let us.
-func unreadable(fs fsys.FS, name string, err error) error {
-	var damage *fsys.DamageError
-	if errors.As(err, &damage) {
-		return &CorruptError{Path: name, Offset: damage.Offset, Err: err}
-	}
-	if info, statErr := fs.Lstat(name); statErr == nil && !info.Mode().IsRegular() {
-		return &CorruptError{Path: name, Err: err}
-	}
-	return ofNewer(fmt.Errorf("keyfold: %w", err))
 }
 
 // ofNewer makes a VersionError of an error about a format that is not known yet.
@@ -218,32 +208,4 @@ func (t tableEntry) accepts(p tableEntry) error {
 		}
 	}
 	return nil
-}
-
-// A fieldReader takes fields off a slice and remembers when it ran short.
-type fieldReader struct {
-	rest  []byte
-	short bool
-}
-
-func (r *fieldReader) take(n int) []byte {
-	if r.short || len(r.rest) < n {
-		r.short = true
-		return make([]byte, min(n, 16))
-	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *fieldReader) u16() uint16 { return binary.LittleEndian.Uint16(r.take(2)) }
-func (r *fieldReader) u32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
-func (r *fieldReader) u64() uint64 { return binary.LittleEndian.Uint64(r.take(8)) }
-
-func (r *fieldReader) string() string {
-	n := int(r.u16())
-	if s := r.take(n); !r.short {
-		return string(s)
-	}
-	return ""
 }

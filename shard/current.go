@@ -70,21 +70,21 @@ func (c *Current) encode() []byte {
 var errCurrent = errors.New("the CURRENT file does not say what it should")
 
 func decodeCurrent(b []byte) (c Current, err error) {
-	r := reader{rest: b}
-	copy(c.ID.Store[:], r.take(16))
-	c.ID.Layout, c.ID.Shard = r.u32(), r.u32()
-	for range r.count(32) {
-		g := Generation{Number: r.u64(), Sealed: r.u64() == 1}
-		g.End = wal.End{Generation: g.Number, Frame: r.u64(), Chain: r.u64()}
+	r := fsys.FieldsOf(b)
+	r.Copy(c.ID.Store[:])
+	c.ID.Layout, c.ID.Shard = r.U32(), r.U32()
+	for range r.Count(32) {
+		g := Generation{Number: r.U64(), Sealed: r.U64() == 1}
+		g.End = wal.End{Generation: g.Number, Frame: r.U64(), Chain: r.U64()}
 		if !g.Sealed {
 			g.End = wal.End{}
 		}
 		c.Generations = append(c.Generations, g)
 	}
-	for range r.count(8) {
-		c.Snapshots = append(c.Snapshots, r.u64())
+	for range r.Count(8) {
+		c.Snapshots = append(c.Snapshots, r.U64())
 	}
-	if r.short || len(r.rest) != 0 || len(c.Generations) == 0 {
+	if !r.Whole() || len(c.Generations) == 0 {
 		return c, errCurrent
 	}
 	return c, nil
@@ -95,7 +95,7 @@ func readCurrent(fs fsys.FS, dir string, id wal.ID) (Current, error) {
 	name := filepath.Join(dir, "CURRENT")
 	payload, _, err := fsys.ReadSealed(fs, name, currentKind, currentVersion, currentMax)
 	if err != nil {
-		return Current{}, unreadable(fs, name, err)
+		return Current{}, Unreadable(fs, name, err)
 	}
 	c, err := decodeCurrent(payload)
 	if err == nil && c.ID != id {
@@ -107,12 +107,13 @@ func readCurrent(fs fsys.FS, dir string, id wal.ID) (Current, error) {
 	return c, nil
 }
 
-// unreadable tells a sealed file that is damaged, missing or no file from one that the
+// Unreadable makes a CorruptError of why a sealed file could not be read, if that is
+// damage. It tells a sealed file that is damaged, missing or no file from one that the
 // system does not let us read.
-func unreadable(fs fsys.FS, name string, err error) error {
+func Unreadable(fs fsys.FS, name string, err error) error {
 	var damage *fsys.DamageError
 	if errors.As(err, &damage) {
-		return &CorruptError{Path: name, Offset: damage.Offset, Err: err}
+		return &CorruptError{Path: name, Offset: damage.Offset, Err: damage}
 	}
 	info, statErr := fs.Lstat(name)
 	if errors.Is(statErr, errNotExist) || statErr == nil && !info.Mode().IsRegular() {
@@ -166,35 +167,6 @@ func (c *Current) published(number uint64) Current {
 		next.Generations = slices.DeleteFunc(next.Generations, func(g Generation) bool { return g.Number < oldest })
 	}
 	return next
-}
-
-// A reader takes fixed-size fields off a slice and remembers when it ran short.
-type reader struct {
-	rest  []byte
-	short bool
-}
-
-func (r *reader) take(n int) []byte {
-	if r.short || len(r.rest) < n {
-		r.short = true
-		return make([]byte, n)
-	}
-	b := r.rest[:n]
-	r.rest = r.rest[n:]
-	return b
-}
-
-func (r *reader) u32() uint32 { return binary.LittleEndian.Uint32(r.take(4)) }
-func (r *reader) u64() uint64 { return binary.LittleEndian.Uint64(r.take(8)) }
-
-// count reads a number of things of size bytes each, which must be there.
-func (r *reader) count(size int) int {
-	n := int(r.u32())
-	if n > len(r.rest)/size {
-		r.short = true
-		return 0
-	}
-	return n
 }
 
 // SnapshotsOf is how many snapshots the CURRENT file of a shard names.

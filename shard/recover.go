@@ -25,7 +25,11 @@ type CorruptError struct {
 
 // Error says where and what.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("keyfold: %s is damaged at offset %d (sequence %d): %v", e.Path, e.Offset, e.Sequence, e.Err)
+	at := fmt.Sprintf("offset %d", e.Offset)
+	if e.Sequence != 0 {
+		at += fmt.Sprintf(", sequence %d", e.Sequence)
+	}
+	return fmt.Sprintf("keyfold: %s is damaged at %s: %v", e.Path, at, e.Err)
 }
 
 // Unwrap returns what was wrong.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 
+	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/wal"
 )
 
@@ -111,13 +112,13 @@ func encodeStarts(owned []*Partition, back map[uint32]uint64) []byte {
 
 // decodeStarts reads what encodeStarts wrote.
 func decodeStarts(b []byte) (map[uint32]uint64, error) {
-	r := reader{rest: b}
+	r := fsys.FieldsOf(b)
 	starts := make(map[uint32]uint64)
-	for range r.count(12) {
-		id := r.u32()
-		starts[id] = r.u64()
+	for range r.Count(12) {
+		id := r.U32()
+		starts[id] = r.U64()
 	}
-	if r.short || len(r.rest) != 0 {
+	if !r.Whole() {
 		return nil, fmt.Errorf("%w: the header of the generation holds %d bytes that are not sequences", errJoin, len(b))
 	}
 	return starts, nil
