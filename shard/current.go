@@ -113,7 +113,7 @@ func readCurrent(fs fsys.FS, dir string, id wal.ID) (Current, error) {
 func Unreadable(fs fsys.FS, name string, err error) error {
 	var damage *fsys.DamageError
 	if errors.As(err, &damage) {
-		return &CorruptError{Path: name, Offset: damage.Offset, Err: damage}
+		return &CorruptError{Path: name, Offset: damage.Offset, Err: fmt.Errorf("%w: %s", fsys.ErrDamaged, damage.Reason)}
 	}
 	info, statErr := fs.Lstat(name)
 	if errors.Is(statErr, errNotExist) || statErr == nil && !info.Mode().IsRegular() {
