@@ -1,5 +1,6 @@
 // Package profile takes a CPU profile of a run and says where the time went: by
-// shard, by stage, by the package and by the function on top of the stack.
+// shard, by stage, by the package and by the function on top of the stack. It draws
+// flame graphs, and says what changed between two profiles.
 //
 // Shards and stages are told apart by the profiler labels `shard` and `stage`, which
 // cost nothing per event.
@@ -10,6 +11,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime/pprof"
@@ -45,8 +47,10 @@ type Summary struct {
 	Packages []Share `json:"packages"`
 	// Functions is the time of the functions on top, the first few.
 	Functions []Share `json:"functions"`
-	// File holds the profile, for go tool pprof.
-	File string `json:"file"`
+	// File holds the profile, for go tool pprof, and Flame its flame graph, if there is
+	// one.
+	File  string `json:"file"`
+	Flame string `json:"flame,omitempty"`
 }
 
 // functionsMax is how many functions a Summary names.
@@ -73,7 +77,8 @@ func Start(dir string) (*Recording, error) {
 	return r, nil
 }
 
-// Stop ends the profile, stores it with the comments, as FileName, and sums it up.
+// Stop ends the profile, stores it with the comments, as FileName, beside its flame
+// graph, FlameName, and sums it up.
 func (r *Recording) Stop(comments ...string) (Summary, error) {
 	pprof.StopCPUProfile()
 	p, err := profile.ParseData(r.data.Bytes())
@@ -86,8 +91,8 @@ func (r *Recording) Stop(comments ...string) (Summary, error) {
 		return Summary{}, fmt.Errorf("profile: %w", err)
 	}
 	s, err := Sum(p)
-	s.File = file
-	return s, err
+	s.File, s.Flame = file, filepath.Join(r.dir, FlameName)
+	return s, errors.Join(err, WriteFlame(s.Flame, p, nil))
 }
 
 func write(p *profile.Profile, file string) (err error) {
@@ -99,15 +104,31 @@ func write(p *profile.Profile, file string) (err error) {
 	return p.Write(f)
 }
 
+// Read reads a CPU profile from a file, as a Recording or a Go benchmark with
+// -cpuprofile leaves it.
+func Read(name string) (p *profile.Profile, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if p, err = profile.Parse(io.LimitReader(f, profileBytesMax)); err != nil {
+		return nil, fmt.Errorf("profile: %s is not a profile: %w", name, err)
+	}
+	if _, err := p.SampleIndexByName("cpu"); err != nil {
+		return nil, fmt.Errorf("profile: %s has no CPU time in it; go test -cpuprofile and loadgen run --profile take profiles that do: %w", name, err)
+	}
+	return p, nil
+}
+
+// profileBytesMax bounds a file that is read as a profile.
+const profileBytesMax = 256 << 20
+
 // Sum sums up a CPU profile.
 func Sum(p *profile.Profile) (Summary, error) {
-	value, err := p.SampleIndexByName("cpu")
+	t, err := tallyOf(p)
 	if err != nil {
-		return Summary{}, fmt.Errorf("profile: %w", err)
-	}
-	t := tally{shards: sums{}, stages: sums{}, both: sums{}, packages: sums{}, functions: sums{}}
-	for _, sample := range p.Sample {
-		t.add(sample, sample.Value[value])
+		return Summary{}, err
 	}
 	return Summary{
 		Seconds:     time.Duration(t.total).Seconds(),
@@ -125,6 +146,18 @@ func first(s []Share) []Share { return s[:min(len(s), functionsMax)] }
 type tally struct {
 	total                                     int64
 	shards, stages, both, packages, functions sums
+}
+
+func tallyOf(p *profile.Profile) (*tally, error) {
+	value, err := p.SampleIndexByName("cpu")
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	t := &tally{shards: sums{}, stages: sums{}, both: sums{}, packages: sums{}, functions: sums{}}
+	for _, sample := range p.Sample {
+		t.add(sample, sample.Value[value])
+	}
+	return t, nil
 }
 
 func (t *tally) add(s *profile.Sample, nanos int64) {

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/keyfold/keyfold/bench"
-	"github.com/keyfold/keyfold/bench/profile"
 )
 
 // Start writes the start block: where, what, how, and with which seed.
@@ -72,7 +71,7 @@ func (r *Result) End(w io.Writer) {
 		row(w, "recovery", "%s", RecoveryWords(*r.Recovery))
 	}
 	if r.Profile != nil {
-		cpu(w, r.Profile)
+		CPU(w, r.Profile)
 	}
 	if r.Verify != nil {
 		row(w, "verify", "%s", r.Verify.words())
@@ -128,20 +127,3 @@ func (v *Verify) words() string {
 	return fmt.Sprintf("FAILED: %s lost, %s wrong: %s", plural(v.Lost, "acknowledged event"),
 		plural(v.Wrong, "key"), strings.Join(v.Examples, "; "))
 }
-
-// cpu writes where the CPU time went.
-func cpu(w io.Writer, p *profile.Summary) {
-	row(w, "cpu", "%.2f s in all; profile in %s", p.Seconds, p.File)
-	for _, list := range []struct {
-		name   string
-		shares []profile.Share
-		max    int
-	}{{"shard", p.ShardStages, cpuShardsMax}, {"package", p.Packages, 8}, {"function", p.Functions, 8}} {
-		for _, s := range list.shares[:min(len(list.shares), list.max)] {
-			row(w, "", "%-9s %5.1f %%  %7.2f s  %s", list.name, 100*s.Part, s.Seconds, s.Name)
-		}
-	}
-}
-
-// cpuShardsMax is how many stages of shards the end table lists; JSON has all.
-const cpuShardsMax = 24

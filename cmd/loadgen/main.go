@@ -7,7 +7,8 @@
 //	loadgen run               one load, measured, and verified if asked
 //	loadgen recover DIR       open what a run left, and verify it
 //	loadgen crash             kill a process under load again and again
-//	loadgen report FILE ...   BENCHMARKS.md from the JSON of runs
+//	loadgen profile FILE      where the time went in a CPU profile, or what changed
+//	loadgen report FILE ...   BENCHMARKS.md, charts and a page from the JSON of runs
 //
 // The exit code is 0 if all is well, 1 for wrong usage, 2 for a failure, 3 if a limit
 // was broken, 4 if a state is not what it must be.
@@ -87,7 +88,8 @@ type flags struct {
 	Run     runCommand     `cmd:"" help:"Send one load, measure it, and verify it if asked."`
 	Recover recoverCommand `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
 	Crash   crashCommand   `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
-	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md from the JSON results of runs."`
+	Profile profileCommand `cmd:"" help:"Say where the time went in a CPU profile of a run or of Go benchmarks, or what changed between two."`
+	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md, charts and an HTML page from the JSON results of runs."`
 	Child   childCommand   `cmd:"" hidden:"" help:"Run a child of crash or demo."`
 }
 
