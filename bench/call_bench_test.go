@@ -1,0 +1,175 @@
+package bench_test
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"github.com/keyfold/keyfold/bench/limit"
+	"github.com/keyfold/keyfold/engine"
+)
+
+// BenchmarkCall measures calls in a closed loop: so many goroutines, each of which
+// makes the next call when the last one has returned. row=null is the same driver on a
+// store that does nothing, row=append one goroutine that appends a block as large as a
+// frame with one event to a file and syncs it: what no durable call can be faster than.
+// row=keyfold goes through acks, callers and the ways of waiting; options=zero is
+// engine.Options{}. Compare within one run. The counts of the states are checked.
+func BenchmarkCall(b *testing.B) {
+	b.Run("row=append/callers=1", callAppend)
+	for _, callers := range []int{1, 64, 1024} {
+		b.Run(fmt.Sprintf("row=null/callers=%d", callers), func(b *testing.B) { callNull(b, callers) })
+	}
+	for _, ack := range callAcks {
+		for _, callers := range []int{1, 64, 1024} {
+			for _, o := range callOptions() {
+				name := fmt.Sprintf("row=keyfold/ack=%s/callers=%d/%s", ack.name, callers, o.name)
+				b.Run(name, func(b *testing.B) { callKeyfold(b, callers, ack.ack, o.options) })
+			}
+		}
+	}
+}
+
+var callAcks = []struct {
+	name string
+	ack  engine.Ack
+}{{"applied", engine.Applied}, {"durable", engine.Durable}}
+
+type namedOptions struct {
+	name    string
+	options engine.Options
+}
+
+// spinLong is so long that a shard does not park between two calls of one caller.
+const spinLong = time.Second
+
+// callOptions are the zero Options, and every combination of shards, pinning and
+// waiting.
+func callOptions() []namedOptions {
+	all := []namedOptions{{name: "options=zero"}}
+	for _, shards := range []int{1, 2} {
+		for _, pin := range []engine.PinMode{engine.PinAuto, engine.PinOff} {
+			for _, spin := range []time.Duration{-1, 0, spinLong} {
+				all = append(all, namedOptions{
+					name: fmt.Sprintf("shards=%d/pin=%s/spin=%s", shards,
+						map[engine.PinMode]string{engine.PinAuto: "on", engine.PinOff: "off"}[pin],
+						map[time.Duration]string{-1: "none", 0: "default", spinLong: "long"}[spin]),
+					options: engine.Options{Shards: shards, Pin: pin, Spin: spin},
+				})
+			}
+		}
+	}
+	return all
+}
+
+// callLoop makes b.N calls from so many goroutines and reports rate and latencies.
+// caller is called for each goroutine and returns what makes its n-th call.
+func callLoop(b *testing.B, callers int, caller func() func(n uint64) error) {
+	var next atomic.Uint64
+	var group sync.WaitGroup
+	total := hdrhistogram.New(1, int64(time.Minute), 3)
+	var mu sync.Mutex // of total
+	ready := make(chan struct{})
+	for range callers {
+		call := caller()
+		group.Go(func() {
+			times := hdrhistogram.New(1, int64(time.Minute), 2+1/callers)
+			<-ready
+			for n := next.Add(1); n <= uint64(b.N); n = next.Add(1) {
+				began := time.Now()
+				if err := call(n); err != nil {
+					b.Error(err)
+					return
+				}
+				_ = times.RecordValue(int64(time.Since(began))) // a minute is enough
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			total.Merge(times)
+		})
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	close(ready)
+	group.Wait()
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+	b.ReportMetric(float64(total.ValueAtQuantile(50))/1e3, "p50-us")
+	b.ReportMetric(float64(total.ValueAtQuantile(99))/1e3, "p99-us")
+}
+
+func callNull(b *testing.B, callers int) {
+	store := limit.NewNull()
+	callLoop(b, callers, func() func(uint64) error {
+		c := limit.NewNullCaller()
+		return func(uint64) error { return store.Do(context.Background(), c) }
+	})
+	if n := store.Close(); n != uint64(b.N) {
+		b.Errorf("the store has seen %d calls, want %d", n, b.N)
+	}
+}
+
+// frameBytes is about what a frame with one event of this benchmark has.
+const frameBytes = 144
+
+func callAppend(b *testing.B) {
+	file, err := limit.NewAppender(b.TempDir(), frameBytes)
+	if err != nil {
+		b.Fatal(err)
+	}
+	callLoop(b, 1, func() func(uint64) error { return func(uint64) error { return file.Append() } })
+	bytes, err := file.Close()
+	if err != nil || bytes != int64(b.N*frameBytes) {
+		b.Errorf("the file has %d bytes, want %d: %v", bytes, b.N*frameBytes, err)
+	}
+}
+
+func callKeyfold(b *testing.B, callers int, ack engine.Ack, o engine.Options) {
+	ctx := context.Background()
+	table := engine.NewTable(engine.Spec[foldKey, limit.State, foldEvent, int64]{
+		Name: "calls",
+		Apply: func(_ *engine.Context[foldKey], s *limit.State, e foldEvent) int64 {
+			s.Count++
+			s.Sum += e.Value
+			s.Last = e.Value
+			s.Max = max(s.Max, e.Value)
+			return s.Count
+		},
+	})
+	eng, err := engine.Open(ctx, b.TempDir(), o, table)
+	if err != nil {
+		b.Fatal(err)
+	}
+	const keys = 1_000
+	callLoop(b, callers, func() func(uint64) error {
+		return func(n uint64) error {
+			_, err := table.Do(ctx, callKey(n%keys), foldEvent{Value: int64(n)}, ack)
+			return err
+		}
+	})
+	count := int64(0)
+	for n := range uint64(keys) {
+		state, _, err := table.Get(ctx, callKey(n))
+		if err != nil {
+			b.Fatal(err)
+		}
+		count += state.Count
+	}
+	if count != int64(b.N) {
+		b.Errorf("the states have seen %d calls, want %d", count, b.N)
+	}
+	if err := eng.Close(); err != nil {
+		b.Error(err)
+	}
+}
+
+func callKey(n uint64) (k foldKey) {
+	binary.LittleEndian.PutUint64(k[:], n)
+	return k
+}
