@@ -25,6 +25,20 @@ func (p *program[K, S, E, R]) NewStore() shard.Store {
 	return &store[K, S, E, R]{program: p, slab: *slab.New(p.binding.cellBytes())}
 }
 
+// Touch asks for the index words of targets.
+func (p *program[K, S, E, R]) Touch(targets []shard.Target) {
+	for i := range targets {
+		targets[i].Store.(*store[K, S, E, R]).slab.Touch(targets[i].Hash)
+	}
+}
+
+// TouchEntries asks for the entries that the index words lead to.
+func (p *program[K, S, E, R]) TouchEntries(targets []shard.Target) {
+	for i := range targets {
+		targets[i].Store.(*store[K, S, E, R]).slab.TouchEntry(targets[i].Hash)
+	}
+}
+
 // A store is the state of one partition. The slab holds states without pointers as
 // they are. Of states with pointers it holds the place in heap.
 type store[K comparable, S, E, R any] struct {
@@ -35,10 +49,6 @@ type store[K comparable, S, E, R any] struct {
 
 // cell is what the slab holds of a state with pointers.
 type cell uint64
-
-// Touch and TouchEntry load memory ahead of Apply.
-func (st *store[K, S, E, R]) Touch(hash uint64)      { st.slab.Touch(hash) }
-func (st *store[K, S, E, R]) TouchEntry(hash uint64) { st.slab.TouchEntry(hash) }
 
 // Len is the number of keys.
 func (st *store[K, S, E, R]) Len() int { return st.slab.Len() }

@@ -34,8 +34,17 @@ func (p *tallyProgram) NewStore() Store {
 	return &tallyStore{slab.New(int(unsafe.Sizeof(tallied{}))), p}
 }
 
-func (s *tallyStore) Touch(hash uint64)      { s.slab.Touch(hash) }
-func (s *tallyStore) TouchEntry(hash uint64) { s.slab.TouchEntry(hash) }
+func (p *tallyProgram) Touch(targets []Target) {
+	for _, t := range targets {
+		t.Store.(*tallyStore).slab.Touch(t.Hash)
+	}
+}
+
+func (p *tallyProgram) TouchEntries(targets []Target) {
+	for _, t := range targets {
+		t.Store.(*tallyStore).slab.TouchEntry(t.Hash)
+	}
+}
 
 func (s *tallyStore) Apply(c *Call) error {
 	p, ok := s.slab.Find(c.Hash, c.Key)

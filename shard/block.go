@@ -47,8 +47,8 @@ func OpKey(block []byte, at int) []byte { return block[at+opHeaderBytes:] }
 func EndOp(block []byte, at int, hash uint64, table uint16, kind Kind, keyBytes int) []byte {
 	event := len(block) - at - opHeaderBytes - keyBytes
 	word := uint64(table) | uint64(keyBytes)<<16 | uint64(event)<<32 | uint64(kind)<<56
-	binary.NativeEndian.PutUint64(block[at:], hash)
-	binary.NativeEndian.PutUint64(block[at+8:], word)
+	binary.LittleEndian.PutUint64(block[at:], hash)
+	binary.LittleEndian.PutUint64(block[at+8:], word)
 	for len(block)&7 != 0 {
 		block = append(block, 0)
 	}
@@ -57,10 +57,10 @@ func EndOp(block []byte, at int, hash uint64, table uint16, kind Kind, keyBytes 
 
 // PutBlockHeader fills the first BlockHeaderBytes of a block.
 func PutBlockHeader(dst []byte, to Address, count int, ack Ack) {
-	binary.NativeEndian.PutUint32(dst[0:], to.slot)
-	binary.NativeEndian.PutUint32(dst[4:], to.use)
-	binary.NativeEndian.PutUint32(dst[8:], uint32(count))
-	binary.NativeEndian.PutUint32(dst[12:], uint32(ack))
+	binary.LittleEndian.PutUint32(dst[0:], to.slot)
+	binary.LittleEndian.PutUint32(dst[4:], to.use)
+	binary.LittleEndian.PutUint32(dst[8:], uint32(count))
+	binary.LittleEndian.PutUint32(dst[12:], uint32(ack))
 }
 
 // A cursor walks through the operations of one block.
@@ -77,10 +77,10 @@ func newCursor(block []byte) cursor {
 	return cursor{
 		rest: block[BlockHeaderBytes:],
 		to: Address{
-			slot: binary.NativeEndian.Uint32(block[0:]),
-			use:  binary.NativeEndian.Uint32(block[4:]),
+			slot: binary.LittleEndian.Uint32(block[0:]),
+			use:  binary.LittleEndian.Uint32(block[4:]),
 		},
-		count: int(binary.NativeEndian.Uint32(block[8:])),
+		count: int(binary.LittleEndian.Uint32(block[8:])),
 		ack:   Ack(block[12]),
 	}
 }
@@ -88,37 +88,36 @@ func newCursor(block []byte) cursor {
 // more says whether operations are left.
 func (c *cursor) more() bool { return c.next < c.count }
 
-// take reads the next operation. Its slices are borrowed from the block.
-func (c *cursor) take(op *operation) {
-	hash := binary.NativeEndian.Uint64(c.rest)
-	word := binary.NativeEndian.Uint64(c.rest[8:])
-	keyEnd := opHeaderBytes + int(word>>16&0xffff)
-	end := keyEnd + int(word>>32&0xffffff)
-	op.hash = hash
-	op.table = uint16(word)
+// take reads the next operation. Its record is borrowed from the block.
+func (c *cursor) take(op *operation) (hash uint64, table uint16) {
+	word := binary.LittleEndian.Uint64(c.rest[8:])
+	keyBytes, eventBytes := int(word>>16&0xffff), int(word>>32&0xffffff)
+	end := opHeaderBytes + keyBytes + eventBytes
+	hash = binary.LittleEndian.Uint64(c.rest)
+	op.record = c.rest[opHeaderBytes-recordHeaderBytes : end : end]
+	op.keyEnd = int32(recordHeaderBytes + keyBytes)
 	op.kind = Kind(word >> 56)
-	op.key = c.rest[opHeaderBytes:keyEnd:keyEnd]
-	op.event = c.rest[keyEnd:end:end]
-	op.index = c.next
+	op.index = int32(c.next)
 	c.rest = c.rest[(end+7)&^7:]
 	c.next++
 	op.last = c.next == c.count
+	return hash, uint16(word)
 }
 
 // EachOp walks through the operations of a block and hands out each with its hash.
 // The slices are borrowed.
 func EachOp(block []byte, yield func(hash uint64, op []byte)) {
 	for rest := block[BlockHeaderBytes:]; len(rest) > 0; {
-		word := binary.NativeEndian.Uint64(rest[8:])
+		word := binary.LittleEndian.Uint64(rest[8:])
 		n := OpBytes(int(word>>16&0xffff), int(word>>32&0xffffff))
-		yield(binary.NativeEndian.Uint64(rest), rest[:n])
+		yield(binary.LittleEndian.Uint64(rest), rest[:n])
 		rest = rest[n:]
 	}
 }
 
 // OpParts are the key and the event of an operation. The slices are borrowed.
 func OpParts(op []byte) (key, event []byte) {
-	word := binary.NativeEndian.Uint64(op[8:])
+	word := binary.LittleEndian.Uint64(op[8:])
 	keyEnd := opHeaderBytes + int(word>>16&0xffff)
 	return op[opHeaderBytes:keyEnd], op[keyEnd : keyEnd+int(word>>32&0xffffff)]
 }

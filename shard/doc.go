@@ -18,7 +18,8 @@
 // # Blocks: what travels through the inbox
 //
 // A block is a header and one or more operations for this shard, in order. Integers
-// are in the byte order of the machine: a block never leaves the process.
+// are little-endian, because an operation of kind 0 holds the record of its event as
+// the log takes it, from offset 8 on.
 //
 //	offset  size  field   meaning
 //	     0     4  slot    ack address: index of the slot, plus one; 0: nobody waits

@@ -140,9 +140,9 @@ func TestBlockGivesBackWhatWasPutIn(t *testing.T) {
 		if !c.more() {
 			t.Fatal("too few")
 		}
-		c.take(&op)
-		if op.kind != kind || op.hash != uint64(77+i) || op.table != 5 || op.index != i || op.last != (i == 1) ||
-			string(op.key) != string(key) || string(op.event) != string(event[:len(event)*(1-i)]) {
+		hash, table := c.take(&op)
+		if op.kind != kind || hash != uint64(77+i) || table != 5 || int(op.index) != i || op.last != (i == 1) ||
+			string(op.key()) != string(key) || string(op.event()) != string(event[:len(event)*(1-i)]) {
 			t.Fatalf("%+v", op)
 		}
 	}
@@ -160,4 +160,14 @@ func TestBlockGivesBackWhatWasPutIn(t *testing.T) {
 	if i != 2 {
 		t.Fatalf("%d operations", i)
 	}
+}
+
+// appendRecord appends the record of an event, as an operation of a block holds it.
+func appendRecord(dst []byte, table uint16, key, event []byte) []byte {
+	block := append(append(BeginOp(make([]byte, BlockHeaderBytes)), key...), event...)
+	block = EndOp(block, BlockHeaderBytes, 0, table, KindEvent, len(key))
+	c := newCursor(block)
+	var op operation
+	c.take(&op)
+	return append(dst, op.record...)
 }

@@ -61,23 +61,23 @@ func (j *journal) openOrdinal() uint64 {
 	return j.appended.Load()
 }
 
-// append logs an event that was applied at the time now.
-func (j *journal) append(now int64, table uint16, key, event []byte) {
+// append logs the record of an event that was applied at the time now.
+func (j *journal) append(now int64, record []byte) {
 	if now != j.time {
 		j.frame.Bytes = appendTimeMark(j.frame.Bytes, now)
 		j.time = now
 	}
-	j.frame.Bytes = appendRecord(j.frame.Bytes, table, key, event)
+	j.frame.Bytes = append(j.frame.Bytes, record...)
 	j.frame.Count++
 }
 
 // reserve makes sure that the open frame and the disk have room for a record, before
 // anything is applied.
-func (s *Shard) reserve(keyAndEvent int) error {
+func (s *Shard) reserve(recordBytes int) error {
 	if s.failed() {
 		return s.failure.Load()
 	}
-	need := recordHeaderBytes + keyAndEvent + timeMarkBytes
+	need := recordBytes + timeMarkBytes
 	j := &s.log
 	if j.frame.Count > 0 && j.frame.Len()+need > j.frameMax {
 		s.flush()

@@ -15,14 +15,6 @@ const (
 	TablesMax = 1 << 12
 )
 
-// appendRecord appends the record of an event.
-func appendRecord(dst []byte, table uint16, key, event []byte) []byte {
-	head := uint64(table) | uint64(len(key))<<16 | uint64(len(event))<<32
-	dst = binary.LittleEndian.AppendUint64(dst, head)
-	dst = append(dst, key...)
-	return append(dst, event...)
-}
-
 // appendTimeMark appends a change of the time.
 func appendTimeMark(dst []byte, now int64) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, timeMarkTable|8<<32)

@@ -6,28 +6,31 @@ import (
 
 // An operation is one of a run.
 type operation struct {
-	hash  uint64
-	table uint16
-	kind  Kind
-	last  bool // of its block
-	index int  // in its block
-	key   []byte
-	event []byte
-	block int // in run.blocks
-	part  *Partition
-	store Store
+	record    []byte // as the log holds it: header, key, event; borrowed from the block
+	part      *Partition
+	partition uint32
+	keyEnd    int32 // in record
+	index     int32 // in its block
+	block     int32 // in run.blocks
+	kind      Kind
+	last      bool // of its block
 }
+
+func (op *operation) key() []byte { return op.record[recordHeaderBytes:op.keyEnd] }
+
+func (op *operation) event() []byte { return op.record[op.keyEnd:] }
 
 // A run is what is touched and applied together. Its slices are borrowed from the
 // inbox until the run is over.
 type run struct {
-	cursor cursor // into a block that is not used up
-	ops    [runOperations]operation
-	blocks [runOperations + 1]blockState
-	opened int // blocks in use
-	filled int // operations in use
-	next   int // the operation to apply, or being applied
-	call   Call
+	cursor  cursor // into a block that is not used up
+	ops     [runOperations]operation
+	targets [runOperations]Target // of ops
+	blocks  [runOperations + 1]blockState
+	opened  int // blocks in use
+	filled  int // operations in use
+	next    int // the operation to apply, or being applied
+	call    Call
 }
 
 // A blockState is what becomes of a block while its operations are applied.
@@ -55,27 +58,21 @@ func (s *Shard) takeRun() (drained bool) {
 			}
 			s.openBlock(block)
 		}
-		op := &r.ops[r.filled]
-		r.cursor.take(op)
-		op.block = r.opened - 1
-		partition := s.cfg.Routing.Partition(op.hash)
-		op.part, op.store = s.parts[partition], s.stores[op.table][partition]
-		r.filled++
+		s.takeOperation()
 	}
-	s.touchRun()
+	touchAll(s.programs, r.targets[:r.filled])
 	return drained
 }
 
-// touchRun loads what the run will need, step by step for all operations, so that
-// the cache misses of one step overlap.
-func (s *Shard) touchRun() {
-	ops := s.run.ops[:s.run.filled]
-	for i := range ops {
-		ops[i].store.Touch(ops[i].hash)
-	}
-	for i := range ops {
-		ops[i].store.TouchEntry(ops[i].hash)
-	}
+// takeOperation moves the next operation of the block into the run.
+func (s *Shard) takeOperation() {
+	r := &s.run
+	op, target := &r.ops[r.filled], &r.targets[r.filled]
+	r.filled++
+	target.Hash, target.Table = r.cursor.take(op)
+	op.block = int32(r.opened - 1)
+	op.partition = s.cfg.Routing.Partition(target.Hash)
+	op.part, target.Store = s.parts[op.partition], s.stores[target.Table][op.partition]
 }
 
 func (s *Shard) openBlock(block []byte) {
@@ -117,7 +114,7 @@ func (s *Shard) applySome() {
 		}
 	}()
 	for r.next < r.filled {
-		s.apply(&r.ops[r.next])
+		s.apply(&r.ops[r.next], &r.targets[r.next])
 		r.next++
 	}
 	returned = true
@@ -125,9 +122,9 @@ func (s *Shard) applySome() {
 
 // caught ends an operation whose table function did not return.
 func (s *Shard) caught(value any) {
-	op := &s.run.ops[s.run.next]
-	op.store.Undo()
-	s.refuse(op, &PanicError{Value: value, Stack: debug.Stack()})
+	op, target := &s.run.ops[s.run.next], &s.run.targets[s.run.next]
+	target.Store.Undo()
+	s.refuse(op, target, &PanicError{Value: value, Stack: debug.Stack()})
 	s.endOperation(op)
 	s.run.next++
 }
@@ -150,58 +147,59 @@ func (s *Shard) endRun() {
 }
 
 // apply carries out one operation.
-func (s *Shard) apply(op *operation) {
+func (s *Shard) apply(op *operation, target *Target) {
 	c := &s.run.call
 	b := &s.run.blocks[op.block]
-	c.Hash, c.Key, c.Event = op.hash, op.key, op.event
-	c.Now, c.Partition, c.Op = s.clock.mark, op.part.ID, op.index
+	c.Hash, c.Key, c.Event = target.Hash, op.key(), op.event()
+	c.Now, c.Partition, c.Op = s.clock.mark, op.partition, int(op.index)
 	c.Sink = nil
 	if b.slot != nil {
 		c.Sink = b.slot.Sink
 	}
 	if op.kind == KindRead {
-		s.read(op, c, b)
+		s.read(op, target, b)
 	} else {
-		s.fold(op, c, b)
+		s.fold(op, target, b)
 	}
 	s.endOperation(op)
 }
 
-func (s *Shard) read(op *operation, c *Call, b *blockState) {
+func (s *Shard) read(op *operation, target *Target, b *blockState) {
 	if s.failed() {
-		s.refuse(op, s.failure.Load())
+		s.refuse(op, target, s.failure.Load())
 		return
 	}
 	s.counters.reads++
 	b.told = true
-	if err := op.store.Read(c); err != nil {
-		s.refuse(op, err)
+	if err := target.Store.Read(&s.run.call); err != nil {
+		s.refuse(op, target, err)
 	}
 }
 
 // fold applies an event and logs it. The room for its record is there before it is
 // applied, so that an event is either refused or logged.
-func (s *Shard) fold(op *operation, c *Call, b *blockState) {
-	if err := s.reserve(len(op.key) + len(op.event)); err != nil {
-		s.refuse(op, err)
+func (s *Shard) fold(op *operation, target *Target, b *blockState) {
+	if err := s.reserve(len(op.record)); err != nil {
+		s.refuse(op, target, err)
 		return
 	}
+	c := &s.run.call
 	c.Sequence = op.part.Sequence + 1
 	b.told = true // by a refusal, too
-	if err := op.store.Apply(c); err != nil {
-		s.refuse(op, err)
+	if err := target.Store.Apply(c); err != nil {
+		s.refuse(op, target, err)
 		return
 	}
 	op.part.Sequence++
-	s.log.append(c.Now, op.table, op.key, op.event)
+	s.log.append(c.Now, op.record)
 	s.counters.events++
 }
 
 // refuse hands the operation back to its caller.
-func (s *Shard) refuse(op *operation, err error) {
+func (s *Shard) refuse(op *operation, target *Target, err error) {
 	s.counters.refused++
 	if slot := s.run.blocks[op.block].slot; slot != nil && slot.Sink != nil {
-		slot.Sink.Refused(op.index, op.table, op.key, op.event, err)
+		slot.Sink.Refused(int(op.index), target.Table, op.key(), op.event(), err)
 	}
 }
 

@@ -11,15 +11,43 @@ type Table interface {
 type Program interface {
 	// NewStore makes the empty state of one partition.
 	NewStore() Store
+	// Touch loads the index words of targets, TouchEntries then the entries that they
+	// lead to, so that the cache misses of a whole run overlap. All targets are in
+	// stores of this program. Neither changes anything.
+	Touch(targets []Target)
+	TouchEntries(targets []Target)
+}
+
+// A Target is where an operation goes: a key by its hash, in a store by its table and
+// partition.
+type Target struct {
+	Hash  uint64
+	Store Store
+	Table uint16
+}
+
+// touchAll loads what the operations on targets will need, step by step for all of
+// them.
+func touchAll(programs []Program, targets []Target) {
+	sameTable(targets, func(table uint16, same []Target) { programs[table].Touch(same) })
+	sameTable(targets, func(table uint16, same []Target) { programs[table].TouchEntries(same) })
+}
+
+// sameTable splits targets where the table changes.
+func sameTable(targets []Target, yield func(table uint16, same []Target)) {
+	for len(targets) > 0 {
+		n := 1
+		for n < len(targets) && targets[n].Table == targets[0].Table {
+			n++
+		}
+		yield(targets[0].Table, targets[:n])
+		targets = targets[n:]
+	}
 }
 
 // A Store is the state of one table in one partition. It belongs to the shard
 // goroutine; before a shard runs, to whoever loads it.
 type Store interface {
-	// Touch loads the index word of hash, TouchEntry then the entry that it leads to,
-	// so that the cache misses of a whole run overlap. Neither changes anything.
-	Touch(hash uint64)
-	TouchEntry(hash uint64)
 	// Apply runs the table's functions. An error refuses the event: nothing has
 	// changed and nothing is to be logged. User code runs here: a panic may pass
 	// through, and then Undo must be called before anything else.

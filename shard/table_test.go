@@ -46,8 +46,8 @@ type ledgerStore struct {
 	keys    map[string][]entry
 }
 
-func (*ledgerStore) Touch(uint64)      {}
-func (*ledgerStore) TouchEntry(uint64) {}
+func (*ledgerProgram) Touch([]Target)        {}
+func (*ledgerProgram) TouchEntries([]Target) {}
 
 func (s *ledgerStore) Apply(c *Call) error {
 	p := s.program
