@@ -1,17 +1,24 @@
-// Package limit is the work of the engine without the engine: what one core can do
-// with the same events when nothing stands between them and the memory. It is the
-// yardstick that the engine's figures are ratios of.
+// Package limit is the work of the engine without the engine: what the cores can do
+// with the same events when nothing stands between them and the memory. Its rows are
+// the yardstick that the engine's figures are ratios of.
 //
-// One goroutine owns a part of the keys. For each event it hashes the key, finds the
-// state by batched probing, changes it, and copies the event to a buffer; a full buffer
-// is hashed and written to a file. There is no dispatcher, no acknowledgement, no sync
-// and no snapshot.
+// Every row hashes the key of an event, finds the state by batched probing, changes
+// it, and copies the event to a buffer; a full buffer is hashed and written to a file.
+// Nothing is acknowledged, nothing is synced, and there are no snapshots.
+//
+//   - L4b, [Owners]: one pinned goroutine for each core, each with its part of the
+//     keys and its own stream. There is no dispatcher.
+//   - L5, [Pipeline]: one pinned dispatcher that hashes, a ring, and one pinned
+//     goroutine that does the rest.
+//
+// The parts, [Owner] and [Log], can be had alone.
 package limit
 
 import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 )
@@ -25,21 +32,45 @@ const (
 	batch = 32
 )
 
+// A Key names a state.
+type Key [KeyBytes]byte
+
+// Hash is the hash of the key.
+func (k *Key) Hash() uint64 { return xxh3.Hash(k[:]) }
+
+// Part is which of n parts the key belongs to.
+func (k *Key) Part(n int) int { return int(k.Hash() >> 32 * uint64(n) >> 32) }
+
+// An Event is what is folded: a value, and as many bytes as events of the job have.
+type Event struct {
+	Value int64
+	Rest  [3]int64
+}
+
+// bytes is the memory of the event.
+func (e *Event) bytes() []byte { return (*[EventBytes]byte)(unsafe.Pointer(e))[:] }
+
 // A State is what events are folded into.
 type State struct{ Count, Sum, Last, Max int64 }
 
-// Fold is the fold of an event into a state.
-func (s *State) Fold(event []byte) {
-	value := int64(binary.LittleEndian.Uint64(event))
+// Fold is the fold of a value into the state.
+func (s *State) Fold(value int64) {
 	s.Count++
 	s.Sum += value
 	s.Last = value
 	s.Max = max(s.Max, value)
 }
 
-// A slot holds one key.
+// A Stream is events in memory, so that drawing them is not measured. Events and Keys
+// are of one length.
+type Stream struct {
+	Keys   []Key
+	Events []Event
+}
+
+// slot holds one key.
 type slot struct {
-	key   [KeyBytes]byte
+	key   Key
 	state State
 }
 
@@ -67,44 +98,48 @@ func NewOwner(keys int, w io.Writer) *Owner {
 	}
 }
 
-// Apply folds the events whose keys are given, and logs them. events holds EventBytes
-// for each key.
-func (o *Owner) Apply(keys [][KeyBytes]byte, events []byte) error {
-	for len(keys) > 0 {
-		n := min(batch, len(keys))
-		o.touch(keys[:n])
-		for i := range n {
-			event := events[i*EventBytes : (i+1)*EventBytes]
-			o.state(o.hashes[i], &keys[i]).Fold(event)
-			o.buffer = append(append(o.buffer, keys[i][:]...), event...)
+// Apply folds the events of a stream and logs them.
+func (o *Owner) Apply(s Stream) error {
+	for len(s.Keys) > 0 {
+		n := min(batch, len(s.Keys))
+		keys, events := s.Keys[:n], s.Events[:n]
+		for i := range keys {
+			o.hashes[i] = keys[i].Hash()
 		}
-		keys, events = keys[n:], events[n*EventBytes:]
-		if len(o.buffer) >= bufferBytes {
-			if err := o.Flush(); err != nil {
-				return err
-			}
+		o.touch(n)
+		for i := range keys {
+			o.fold(o.hashes[i], &keys[i], &events[i])
 		}
+		if err := o.write(); err != nil {
+			return err
+		}
+		s.Keys, s.Events = s.Keys[n:], s.Events[n:]
 	}
 	return nil
 }
 
-// touch hashes a batch, loads all its index words, then all its slots.
-func (o *Owner) touch(keys [][KeyBytes]byte) {
+// touch loads the index words of a batch of hashes, then all its slots.
+func (o *Owner) touch(n int) {
 	mask := uint64(len(o.index) - 1)
 	var words [batch]uint32
-	for i := range keys {
-		o.hashes[i] = xxh3.Hash(keys[i][:])
-		words[i] = o.index[o.hashes[i]&mask]
+	for i, hash := range o.hashes[:n] {
+		words[i] = o.index[hash&mask]
 	}
-	for i := range keys {
-		if words[i] != 0 {
-			o.loads += uint32(o.slots[words[i]-1].key[0])
+	for _, word := range words[:n] {
+		if word != 0 {
+			o.loads += uint32(o.slots[word-1].key[0])
 		}
 	}
 }
 
+// fold applies one event and copies it to the buffer.
+func (o *Owner) fold(hash uint64, key *Key, event *Event) {
+	o.state(hash, key).Fold(event.Value)
+	o.buffer = append(append(o.buffer, key[:]...), event.bytes()...)
+}
+
 // state finds or makes the state of a key.
-func (o *Owner) state(hash uint64, key *[KeyBytes]byte) *State {
+func (o *Owner) state(hash uint64, key *Key) *State {
 	mask := uint64(len(o.index) - 1)
 	for at := hash & mask; ; at = (at + 1) & mask {
 		word := o.index[at]
@@ -119,6 +154,14 @@ func (o *Owner) state(hash uint64, key *[KeyBytes]byte) *State {
 	}
 }
 
+// write writes the buffer if it is full.
+func (o *Owner) write() error {
+	if len(o.buffer) < bufferBytes {
+		return nil
+	}
+	return o.Flush()
+}
+
 // Flush hashes the buffer and writes it.
 func (o *Owner) Flush() error {
 	sum := xxh3.Hash(o.buffer)
@@ -129,11 +172,13 @@ func (o *Owner) Flush() error {
 	return nil
 }
 
-// Count is how many events all states have seen together.
-func (o *Owner) Count() int64 {
-	total := int64(0)
+// Each calls fn with each key and state, in the order in which they came, until fn
+// returns an error. Both are borrowed.
+func (o *Owner) Each(fn func(*Key, *State) error) error {
 	for i := range o.slots {
-		total += o.slots[i].state.Count
+		if err := fn(&o.slots[i].key, &o.slots[i].state); err != nil {
+			return err
+		}
 	}
-	return total
+	return nil
 }

@@ -58,6 +58,16 @@ func (o *Options) Check() error {
 	return nil
 }
 
+// Engine is what the options are to the engine, if Check finds nothing wrong.
+func (o *Options) Engine() (engine.Options, engine.Ack, error) {
+	if err := o.Check(); err != nil {
+		return engine.Options{}, 0, err
+	}
+	opts, err := o.options()
+	ack, ackErr := o.ack()
+	return opts, ack, errors.Join(err, ackErr)
+}
+
 // options are those of the engine.
 func (o *Options) options() (engine.Options, error) {
 	opts := engine.Options{Shards: o.Shards, SnapshotBytes: o.SnapshotBytes}
