@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"slices"
 
 	"github.com/keyfold/keyfold/bench/limit"
 )
@@ -74,33 +73,6 @@ func check(ctx context.Context, all []Contestant, passes int) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Ratios are those of two lists of rates, round by round.
-func Ratios(of, over []float64) []float64 {
-	ratios := make([]float64, min(len(of), len(over)))
-	for i := range ratios {
-		ratios[i] = of[i] / over[i]
-	}
-	return ratios
-}
-
-// Spread is the median and the ends of values, of which there must be one at least.
-type Spread struct {
-	Median float64 `json:"median"`
-	Min    float64 `json:"min"`
-	Max    float64 `json:"max"`
-}
-
-// SpreadOf makes one. It keeps nothing of values.
-func SpreadOf(values []float64) Spread {
-	sorted := slices.Sorted(slices.Values(values))
-	middle := len(sorted) / 2
-	s := Spread{Median: sorted[middle], Min: sorted[0], Max: sorted[len(sorted)-1]}
-	if len(sorted)%2 == 0 {
-		s.Median = (sorted[middle-1] + sorted[middle]) / 2
-	}
-	return s
 }
 
 // Rows opens the rows of package limit over a stream, in dir: L4b with an owner for

@@ -146,21 +146,3 @@ func TestOptionsAreRefusedInWords(t *testing.T) {
 		t.Error("a contest without rounds")
 	}
 }
-
-func TestSpreadIsTheMedianAndTheEnds(t *testing.T) {
-	for _, c := range []struct {
-		values []float64
-		want   pair.Spread
-	}{
-		{[]float64{3}, pair.Spread{Median: 3, Min: 3, Max: 3}},
-		{[]float64{3, 1, 2}, pair.Spread{Median: 2, Min: 1, Max: 3}},
-		{[]float64{4, 1, 2, 3}, pair.Spread{Median: 2.5, Min: 1, Max: 4}},
-	} {
-		if got := pair.SpreadOf(c.values); got != c.want {
-			t.Errorf("%v: %+v", c.values, got)
-		}
-	}
-	if got := pair.Ratios([]float64{1, 4}, []float64{2, 2}); !slices.Equal(got, []float64{0.5, 2}) {
-		t.Error(got)
-	}
-}

@@ -1,0 +1,59 @@
+package report
+
+import "github.com/keyfold/keyfold/bench/stats"
+
+// Rounds is what commands found out that measure several things in turn, or one thing
+// again and again: limit, sweep and find-max. It is empty in other results.
+type Rounds struct {
+	// Figures are the values of each round: what compare compares.
+	Figures []Figure `json:"figures,omitempty"`
+	// RatioToLimit is the median, over the rounds of limit, of the engine's rate over
+	// that of the limit row of its door; LimitRows has its ends.
+	RatioToLimit float64 `json:"ratio_to_limit,omitempty"`
+	// LimitRows are what the engine was measured beside: first the row of its door.
+	LimitRows []LimitRow `json:"limit_rows,omitempty"`
+	// Curve is what sweep found, in the order of the values.
+	Curve []Point `json:"curve,omitempty"`
+	// Steps are the rates that find-max tried, in their order.
+	Steps []Step `json:"steps,omitempty"`
+}
+
+// A Figure is what was measured once in each round.
+type Figure struct {
+	// Name tells it apart from others of the result: those of the same name compare.
+	Name string `json:"name"`
+	Unit string `json:"unit"`
+	// LessIsBetter is true of times.
+	LessIsBetter bool      `json:"less_is_better,omitempty"`
+	Rounds       []float64 `json:"rounds"`
+}
+
+// A LimitRow is one row of package limit beside the engine.
+type LimitRow struct {
+	Name            string       `json:"name"`
+	EventsPerSecond stats.Spread `json:"events_per_second"`
+	// Ratio is the engine's rate over that of the row, in the same round.
+	Ratio stats.Spread `json:"ratio"`
+}
+
+// A Point is one value of a sweep.
+type Point struct {
+	Value string `json:"value"`
+	// Nanos is the time of an event, of all shards together.
+	Nanos stats.Spread `json:"ns_per_event"`
+	// Ratio is the rate over that of the limit row at the same value; nil if it was
+	// not measured.
+	Ratio *stats.Spread `json:"ratio_to_limit,omitempty"`
+}
+
+// A Step is one rate that find-max tried.
+type Step struct {
+	Rate            float64 `json:"rate"`
+	EventsPerSecond float64 `json:"events_per_second"`
+	P50             int64   `json:"p50_ns"`
+	P99             int64   `json:"p99_ns"`
+	Max             int64   `json:"max_ns"`
+	Held            bool    `json:"held"`
+	// Broken are the limits that it did not keep.
+	Broken []string `json:"broken,omitempty"`
+}
