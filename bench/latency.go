@@ -1,6 +1,8 @@
 package bench
 
 import (
+	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,24 +51,34 @@ type meter struct {
 	start  time.Time
 	digits int
 	lanes  []*laneMeter
+	slow   func(time.Duration) // of a Load
+	after  int64               // when it is called
 
 	mu     sync.Mutex
 	total  *hdr.Histogram
 	second *hdr.Histogram
 	lates  *hdr.Histogram
 	end    time.Duration
+
+	series []Progress // belongs to the goroutine of report until it is stopped
 }
+
+// seriesMax bounds the seconds of a load that are kept: the last hour.
+const seriesMax = 3600
 
 // fineLanesMax is the count of lanes up to which histograms have three digits: 200
 // KiB each. Beyond it two must do.
 const fineLanesMax = 16
 
-func newMeter(lanes int, open bool) *meter {
-	m := &meter{start: time.Now(), digits: 3, total: newHistogram(3), second: newHistogram(3)}
-	if lanes > fineLanesMax {
+func newMeter(l *Load) *meter {
+	m := &meter{start: time.Now(), digits: 3, total: newHistogram(3), second: newHistogram(3), slow: l.Slow, after: math.MaxInt64}
+	if l.Slow != nil {
+		m.after = int64(l.SlowAfter)
+	}
+	if l.Producers > fineLanesMax {
 		m.digits = 2
 	}
-	if open {
+	if l.Rate > 0 {
 		m.lates = newHistogram(2)
 	}
 	return m
@@ -97,6 +109,9 @@ func (lm *laneMeter) now() int64 { return int64(time.Since(lm.meter.start)) }
 // record records that so many events were acknowledged after so many nanoseconds.
 func (lm *laneMeter) record(nanos int64, events uint64) {
 	_ = lm.times.RecordValues(bounded(nanos), int64(events)) // bounded fits
+	if nanos > lm.meter.after {
+		lm.meter.slow(time.Duration(nanos))
+	}
 }
 
 // mergeNow merges now and then.
@@ -128,11 +143,9 @@ func (lm *laneMeter) merge() {
 // close merges what is left.
 func (lm *laneMeter) close() { lm.merge() }
 
-// report calls fn once a second until the function that it returns is called.
+// report keeps what happened in each second, and calls fn with it unless fn is nil,
+// until the function that it returns is called.
 func (m *meter) report(fn func(Progress)) (stop func()) {
-	if fn == nil {
-		return func() {}
-	}
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -142,14 +155,32 @@ func (m *meter) report(fn func(Progress)) (stop func()) {
 		for {
 			select {
 			case <-t.C:
-				last = m.progress(last)
-				fn(last)
+				last = m.keep(last)
+				if fn != nil {
+					fn(last)
+				}
 			case <-quit:
+				if time.Since(m.start)-last.Elapsed >= partMin {
+					m.keep(last)
+				}
 				return
 			}
 		}
 	}()
 	return func() { close(quit); <-done }
+}
+
+// partMin is how long what is left of the last second must be to count for one.
+const partMin = time.Second / 4
+
+// keep appends what happened since last to the series.
+func (m *meter) keep(last Progress) Progress {
+	p := m.progress(last)
+	if len(m.series) == seriesMax {
+		m.series = slices.Delete(m.series, 0, 1)
+	}
+	m.series = append(m.series, p)
+	return p
 }
 
 // progress is what happened since last.
@@ -169,7 +200,7 @@ func (m *meter) progress(last Progress) Progress {
 
 // measured is the result, after the lanes have ended.
 func (m *meter) measured() Measured {
-	r := Measured{Elapsed: m.end, Latency: latencyOf(m.total)}
+	r := Measured{Elapsed: m.end, Latency: latencyOf(m.total), Times: m.total, Series: m.series}
 	for _, lm := range m.lanes {
 		r.Events += lm.acked.Load()
 	}

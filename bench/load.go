@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/keyfold/keyfold/bench/workload"
 )
 
@@ -44,6 +46,10 @@ type Load struct {
 	Mark func(producer int, sent, acked uint64) error
 	// Progress, if not nil, is called once a second.
 	Progress func(Progress)
+	// Slow, if not nil, is called by the producers, at the same time, with each latency
+	// above SlowAfter, as soon as it is known. It must not wait.
+	Slow      func(time.Duration)
+	SlowAfter time.Duration
 
 	// onlySleep makes an open loop sleep for short times too: in a bubble of
 	// testing/synctest time stands still while a goroutine yields.
@@ -86,6 +92,11 @@ type Measured struct {
 	// the events it was may not be, so that some latencies are too short and others too
 	// long by as much.
 	Latency Latency
+	// Times are all the latencies that Latency sums up.
+	Times *hdr.Histogram
+	// Series is what happened in each second of the last hour, and in the part of a
+	// second at the end.
+	Series []Progress
 	// Late is, in an open loop, by how much events were sent after they were due; one
 	// event in 64 is looked at.
 	Late Latency
@@ -107,7 +118,7 @@ func Run(ctx context.Context, t Target, l Load) (Measured, error) {
 	if err := l.Check(); err != nil {
 		return Measured{}, err
 	}
-	m := newMeter(l.Producers, l.Rate > 0)
+	m := newMeter(&l)
 	calls, fail := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer fail(nil)
 	feeding, stop := context.WithCancel(ctx)

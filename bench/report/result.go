@@ -12,6 +12,7 @@ import (
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/machine"
 	"github.com/keyfold/keyfold/bench/profile"
+	"github.com/keyfold/keyfold/bench/trace"
 	"github.com/keyfold/keyfold/bench/workload"
 )
 
@@ -28,21 +29,44 @@ type Result struct {
 	Command string `json:"command"`
 	Load
 	Store
-	// Events is how many were acknowledged in Seconds.
-	Events          uint64          `json:"events"`
-	Seconds         float64         `json:"seconds"`
-	EventsPerSecond float64         `json:"events_per_second"`
-	Latency         bench.Latency   `json:"latency_ns"`
-	Late            *bench.Latency  `json:"late_ns,omitempty"`
-	Verify          *Verify         `json:"verify,omitempty"`
-	Recovery        *bench.Recovery `json:"recovery,omitempty"`
+	Figures
+	Verify   *Verify         `json:"verify,omitempty"`
+	Recovery *bench.Recovery `json:"recovery,omitempty"`
 	// Failed says why the run ended before its time; Events may then count some that
 	// were not acknowledged.
 	Failed string `json:"failed,omitempty"`
 	// Profile is where the CPU time went.
 	Profile *profile.Summary `json:"profile,omitempty"`
+	// Slow is the trace of a slow call, if there was one, and if it was asked for.
+	Slow *trace.Slow `json:"slow,omitempty"`
 	// Machine is where it ran.
 	Machine machine.Machine `json:"machine"`
+}
+
+// Figures are what was measured of a load.
+type Figures struct {
+	// Events is how many were acknowledged in Seconds.
+	Events          uint64        `json:"events"`
+	Seconds         float64       `json:"seconds"`
+	EventsPerSecond float64       `json:"events_per_second"`
+	Latency         bench.Latency `json:"latency_ns"`
+	// LatencyHDR are all latencies, as an HdrHistogram, V2, compressed, in base64:
+	// those of several runs can be added up, which percentiles cannot.
+	LatencyHDR string         `json:"latency_hdr,omitempty"`
+	Late       *bench.Latency `json:"late_ns,omitempty"`
+	// Series is what happened in each second.
+	Series []Second `json:"series,omitempty"`
+}
+
+// Second is one second of a load, or the part of a second at its end.
+type Second struct {
+	// Seconds is the time from the beginning of the load to the end of the second.
+	Seconds         float64 `json:"seconds"`
+	EventsPerSecond float64 `json:"events_per_second"`
+	// P50, P99 and Max are the latencies of what was acknowledged in it.
+	P50 int64 `json:"p50_ns"`
+	P99 int64 `json:"p99_ns"`
+	Max int64 `json:"max_ns"`
 }
 
 // Load is what was sent, and how.
@@ -78,6 +102,14 @@ func VerifyOf(f workload.Finding) *Verify { return &Verify{OK: f.OK(), Finding: 
 
 // SetMeasured takes over what a load measured.
 func (r *Result) SetMeasured(m bench.Measured) {
+	r.LatencyHDR = encode(m.Times)
+	r.Series = nil
+	for _, p := range m.Series {
+		r.Series = append(r.Series, Second{
+			Seconds: p.Elapsed.Seconds(), EventsPerSecond: p.Rate,
+			P50: p.Latency.P50, P99: p.Latency.P99, Max: p.Latency.Max,
+		})
+	}
 	r.Events = m.Events
 	r.Seconds = m.Elapsed.Seconds()
 	r.EventsPerSecond = m.PerSecond()

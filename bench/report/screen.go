@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/trace"
 )
 
 // Start writes the start block: where, what, how, and with which seed.
@@ -73,9 +74,21 @@ func (r *Result) End(w io.Writer) {
 	if r.Profile != nil {
 		CPU(w, r.Profile)
 	}
+	if r.Slow != nil {
+		row(w, "slow", "%s", slowWords(*r.Slow))
+	}
 	if r.Verify != nil {
 		row(w, "verify", "%s", r.Verify.words())
 	}
+}
+
+// slowWords say where the trace of a slow call is, and how to open it.
+func slowWords(s trace.Slow) string {
+	if s.File == "" {
+		return "nothing took longer than " + Nanos(s.After)
+	}
+	return fmt.Sprintf("the first that took longer than %s took %s; the trace of the second before: go tool trace %s",
+		Nanos(s.After), Nanos(s.Took), s.File)
 }
 
 // since says what the latencies are.

@@ -68,13 +68,17 @@ func (r *run) load(t bench.Target) error {
 	}
 	l := c.load()
 	l.Source, l.First = r.source, warm
+	traced, err := r.trace(&l)
+	if err != nil {
+		return errors.Join(err, stop())
+	}
 	if !c.Quiet {
 		report.StatusHead(r.stderr)
 		l.Progress = func(p bench.Progress) { report.Status(r.stderr, p) }
 	}
 	m, err := bench.Run(r.ctx, t, l)
 	r.result.SetMeasured(m)
-	err = errors.Join(err, stop())
+	err = errors.Join(err, stop(), traced())
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ type outputFlags struct {
 	JSON    string `group:"Output" name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
 	Profile string `group:"Output" type:"path" placeholder:"DIR" help:"Store a CPU profile, and show where the time went."`
 	Quiet   bool   `group:"Output" help:"No status lines."`
+	traceFlags
 }
 
 // Run sends the load.
@@ -158,7 +159,7 @@ func (c *runCommand) canStore() error {
 			return usage("--profile: %w", err)
 		}
 	}
-	return canStoreJSON(c.JSON)
+	return errors.Join(c.canTrace(), canStoreJSON(c.JSON))
 }
 
 // canStoreJSON is canStore for the flag --json alone.
