@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyfold/keyfold/bench/limit"
 	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/shard"
 )
 
 // BenchmarkRecovery measures the opening of a store of 16-byte keys with states of 32
@@ -17,7 +18,7 @@ import (
 // many events behind it as SnapshotBytes allow at most before the next round, which is
 // what a kill under full load leaves, but for the tail that was never synced.
 //
-// The rival is the live apply: live-M/s is the rate at which a Producer has brought
+// Rates are per core: of a second that a worker has spent. The rival is the live apply: live-M/s is the rate at which a Producer has brought
 // those events into the same store. The count of all states is checked.
 func BenchmarkRecovery(b *testing.B) {
 	for _, keys := range []int{1_000_000, 10_000_000} {
@@ -121,7 +122,7 @@ func (r *recoveryStore) recover(b *testing.B, events int) {
 		r.make(b)
 	}
 	r.grow(b, events)
-	var sum engine.Recovery
+	var sum recoverySum
 	b.ResetTimer()
 	for range b.N {
 		found := r.open(b, func(_ *engine.Engine, table foldTableType) {
@@ -130,10 +131,65 @@ func (r *recoveryStore) recover(b *testing.B, events int) {
 		if found.Keys != r.keys || found.Events != uint64(r.events) {
 			b.Fatalf("recovered %d keys and %d events, want %d and %d", found.Keys, found.Events, r.keys, r.events)
 		}
-		sum.Duration += found.Duration
+		sum.add(&found)
 	}
-	b.ReportMetric(sum.Duration.Seconds()/float64(b.N), "s/open")
-	b.ReportMetric(r.live/1e6, "live-M/s")
+	sum.report(b)
+	if events > 0 {
+		b.ReportMetric(r.live/1e6, "live-M/s")
+	}
+}
+
+// A recoverySum adds up what opens took.
+type recoverySum struct {
+	seconds      float64
+	keys, events float64
+	times        shard.Times // sums over the shards
+	waits        [3]float64  // the longest of the shards: load, replay, resume
+}
+
+func (s *recoverySum) add(r *engine.Recovery) {
+	s.seconds += r.Duration.Seconds()
+	s.events += float64(r.Events)
+	var longest [3]time.Duration
+	for _, sh := range r.Shards {
+		s.keys += float64(sh.SnapshotKeys)
+		s.times.Read += sh.Times.Read
+		s.times.Build += sh.Times.Build
+		s.times.Scan += sh.Times.Scan
+		s.times.Apply += sh.Times.Apply
+		for i, d := range []time.Duration{sh.Times.Load, sh.Times.Replay, sh.Times.Resume} {
+			longest[i] = max(longest[i], d)
+		}
+	}
+	for i, d := range longest {
+		s.waits[i] += d.Seconds()
+	}
+}
+
+// report reports the mean of an open in seconds, and per core what came of a second of
+// reading and building, of scanning and applying.
+func (s *recoverySum) report(b *testing.B) {
+	n := float64(b.N)
+	b.ReportMetric(s.seconds/n, "s/open")
+	for i, name := range []string{"load-s", "replay-s", "resume-s"} {
+		b.ReportMetric(s.waits[i]/n, name)
+	}
+	rate := func(count float64, in ...time.Duration) float64 {
+		sum := time.Duration(0)
+		for _, d := range in {
+			sum += d
+		}
+		return count / 1e6 / sum.Seconds()
+	}
+	t := &s.times
+	b.ReportMetric(rate(s.keys, t.Read), "read-Mkeys/s")
+	b.ReportMetric(rate(s.keys, t.Build), "build-Mkeys/s")
+	b.ReportMetric(rate(s.keys, t.Read, t.Build), "load-Mkeys/s")
+	if s.events > 0 {
+		b.ReportMetric(rate(s.events, t.Scan), "scan-M/s")
+		b.ReportMetric(rate(s.events, t.Apply), "apply-M/s")
+		b.ReportMetric(rate(s.events, t.Scan, t.Apply), "replay-M/s")
+	}
 }
 
 // check counts the events of a few keys.

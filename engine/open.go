@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 
@@ -226,6 +227,7 @@ func (e *Engine) shardConfig(m *manifest, index, cpu int) shard.Config {
 		Inbox:   o.InboxBytes,
 		Wait:    shard.WaitConfig{Spin: o.Spin, CPU: cpu},
 		Slots:   &e.slots,
+		Workers: (runtime.GOMAXPROCS(0) + m.Shards - 1) / m.Shards,
 		Clock:   o.Environment.Now,
 		Log: shard.LogConfig{
 			FS: o.Environment.FS, Device: o.device(), Sync: shard.SyncMode(o.Sync), Interval: o.SyncInterval,

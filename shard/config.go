@@ -42,6 +42,8 @@ type Config struct {
 	Inbox   int // bytes, a power of two
 	Wait    WaitConfig
 	Slots   *Slots
+	// Workers is how many goroutines recover the shard; below 2 it is the caller's.
+	Workers int
 	// Clock gives the time in nanoseconds of Unix time. It may run back.
 	Clock func() int64
 }

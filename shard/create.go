@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/snapshot"
@@ -93,6 +94,8 @@ func (c *Config) firstSnapshot(state *State) error {
 // known to be durable are written again there, so that what was read from the page
 // cache is on the disk before anything depends on it.
 func Resume(cfg Config, state *State) error {
+	began := time.Now()
+	defer func() { state.Report.Times.Resume = time.Since(began) }()
 	last := *state.current.last()
 	tail := tail{cfg: &cfg, generation: last.Number, end: last.End}
 	if tail.empty = last.Sealed; !last.Sealed {
@@ -109,12 +112,14 @@ func Resume(cfg Config, state *State) error {
 	if err != nil {
 		return err
 	}
+	copying := time.Now()
 	if state.Report.Copied, err = tail.copy(writer); err != nil {
 		return errors.Join(err, writer.Close())
 	}
 	if _, err := writer.Sync(); err != nil {
 		return errors.Join(err, writer.Close())
 	}
+	state.Report.Times.Copy = time.Since(copying)
 	next := state.current.grown(tail.end, number, state.events > tail.total)
 	if err := next.write(cfg.Log.FS, cfg.Dir); err != nil {
 		return errors.Join(err, writer.Close())

@@ -49,6 +49,21 @@ type Report struct {
 	Copied        int           // frames that were not known to be durable, and were written again
 	Warnings      []string      // what was damaged and could be done without
 	Duration      time.Duration // of the whole recovery of this shard
+	Times         Times
+}
+
+// Times are the parts of a recovery. Read, Build, Scan and Apply are sums over the
+// workers, which are at work at the same time; the others are as a clock shows them.
+type Times struct {
+	Workers int
+	Load    time.Duration // the snapshot:
+	Read    time.Duration // its bytes read and verified,
+	Build   time.Duration // and made tables of
+	Replay  time.Duration // the log:
+	Scan    time.Duration // its bytes read and verified,
+	Apply   time.Duration // and its events applied
+	Resume  time.Duration // a new generation begun, CURRENT written, and
+	Copy    time.Duration // the frames that were not known to be durable written again and synced
 }
 
 // A Progress is called during recovery with the bytes read so far and in all. It is
@@ -57,61 +72,54 @@ type Progress func(shard int, done, total int64)
 
 // recovery is the work of Recover.
 type recovery struct {
-	cfg      *Config
-	owned    []uint32
-	current  Current
-	programs []Program
-	parts    []*Partition // by partition
-	sequence []uint64     // by partition: how far the log that was read goes
-	last     []frameEnd   // of the newest generation: its latest frames, from the horizon on
-	time     int64
-	report   Report
-	run      replayRun
-	progress func(done int64)
-	base     uint64 // the snapshot that was loaded; 0: none
-	bytes    int64  // of events in the log that was read
-	events   uint64 // in the newest generation
-	sealed   bool   // the newest generation is
+	cfg     *Config
+	owned   []uint32
+	current Current
+	workers []*worker
+	theirs  []*worker // by partition: who recovers it; nil: not of this shard
+	base    uint64    // the snapshot that was loaded; 0: none
+	report  Report
 }
 
-// frameEnd is what is known of a frame that may not be durable.
-type frameEnd struct{ number, chain uint64 }
-
 // Recover reads the state of a shard from its directory, and changes nothing in it.
-// owned are the partitions of the shard. The result is for Resume, or for another
-// layout.
+// owned are the partitions of the shard. It uses as many goroutines as cfg has
+// workers, on which the functions of the tables run, and waits for them. The result
+// is for Resume, or for another layout.
 func Recover(cfg Config, owned []uint32, progress Progress) (*State, error) {
 	began := time.Now()
 	current, err := readCurrent(cfg.Log.FS, cfg.Dir, cfg.ID)
 	if err != nil {
 		return nil, err
 	}
-	r := &recovery{cfg: &cfg, owned: owned, current: current, programs: cfg.programs()}
+	r := &recovery{cfg: &cfg, owned: owned, current: current}
 	r.report.Shard = cfg.Index
-	r.follow(progress)
+	r.hire()
+	r.workers[0].progress = follow(&cfg, &current, progress)
 	if err := r.load(); err != nil {
 		return nil, err
 	}
+	loaded := time.Now()
+	r.report.Times.Load = loaded.Sub(began)
 	if err := r.replay(); err != nil {
 		return nil, err
 	}
+	r.report.Times.Replay = time.Since(loaded)
 	return r.state(began), nil
 }
 
 // follow counts what is to be read, so that progress can say how much is left.
-func (r *recovery) follow(progress Progress) {
+func follow(cfg *Config, current *Current, progress Progress) func(int64) {
 	if progress == nil {
-		r.progress = func(int64) {}
-		return
+		return func(int64) {}
 	}
 	total := int64(0)
-	for _, g := range r.current.Generations {
-		total += treeBytes(r.cfg.Log.FS, r.cfg.generationDir(g.Number))
+	for _, g := range current.Generations {
+		total += treeBytes(cfg.Log.FS, cfg.generationDir(g.Number))
 	}
 	done := int64(0)
-	r.progress = func(n int64) {
+	return func(n int64) {
 		done += n
-		progress(r.cfg.Index, min(done, total), total)
+		progress(cfg.Index, min(done, total), total)
 	}
 }
 
@@ -129,23 +137,12 @@ func treeBytes(fs fsys.FS, dir string) int64 {
 	return total
 }
 
-// reset makes all partitions empty.
-func (r *recovery) reset() {
-	r.parts = make([]*Partition, 1<<r.cfg.Routing.Bits)
-	r.sequence = make([]uint64, len(r.parts))
-	for _, id := range r.owned {
-		r.parts[id] = newPartition(id, r.programs)
-	}
-	r.report.SnapshotKeys, r.report.SnapshotBytes = 0, 0
-}
-
 // load loads the newest snapshot that is whole. One that is damaged is left out,
 // with a warning, if an older state and all of the log behind it are there. It no
 // longer counts then: of the two that are kept, both should be good.
 func (r *recovery) load() error {
 	for i := len(r.current.Snapshots) - 1; i >= 0; i-- {
 		number := r.current.Snapshots[i]
-		r.reset()
 		err := r.loadSnapshot(number)
 		if err == nil {
 			r.base = number
@@ -157,11 +154,11 @@ func (r *recovery) load() error {
 		}
 		r.report.Warnings = append(r.report.Warnings, fmt.Sprintf("snapshot %d was left out: %v", number, err))
 		if i == 0 && r.current.Generations[0].Number >= number {
-			return r.damaged(r.cfg.snapshotPath(number), err)
+			return damaged(r.cfg.snapshotPath(number), err)
 		}
 	}
-	r.reset()
 	r.current.Snapshots = nil
+	r.reset()
 	return nil
 }
 
@@ -182,7 +179,7 @@ func isDamage(err error) bool {
 }
 
 // damaged makes a CorruptError of what snapshot and wal report as damage.
-func (r *recovery) damaged(path string, err error) error {
+func damaged(path string, err error) error {
 	if !isDamage(err) {
 		return err
 	}
@@ -198,7 +195,9 @@ func (r *recovery) damaged(path string, err error) error {
 	return out
 }
 
+// loadSnapshot has every worker load its partitions.
 func (r *recovery) loadSnapshot(number uint64) error {
+	r.reset()
 	path := r.cfg.snapshotPath(number)
 	file, err := snapshot.Open(r.cfg.Log.FS, path, r.cfg.snapshotID(number))
 	if err != nil {
@@ -209,39 +208,33 @@ func (r *recovery) loadSnapshot(number uint64) error {
 	}
 	defer file.Close()
 	for _, image := range file.Partitions() {
-		if int(image.Partition) >= len(r.parts) || r.parts[image.Partition] == nil {
+		if int(image.Partition) >= len(r.theirs) || r.theirs[image.Partition] == nil {
 			return fmt.Errorf("%w: snapshot %d holds partition %d, which is not of this shard", errJoin, number, image.Partition)
 		}
-		p := r.parts[image.Partition]
-		p.Sequence = image.Sequence
-		err := file.Load(image.Partition, func(table uint16, entries uint32, data []byte) error {
-			if int(table) >= len(p.Stores) {
-				return fmt.Errorf("%w: snapshot %d holds table %d, which the store does not have", errJoin, number, table)
-			}
-			r.report.SnapshotKeys += int(entries)
-			r.report.SnapshotBytes += int64(len(data))
-			return p.Stores[table].Load(entries, data)
-		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return r.each(func(w *worker) error { return w.load(file, number) })
 }
 
 // state is what the recovery came to.
 func (r *recovery) state(began time.Time) *State {
-	state := &State{programs: r.programs, current: r.current, time: r.time, log: r.bytes}
+	first := r.workers[0]
+	state := &State{programs: first.programs, current: r.current, time: first.time, log: first.bytes}
+	for _, w := range r.workers {
+		w.settle(&r.report)
+	}
 	for _, id := range r.owned {
-		p := r.parts[id]
+		p := r.theirs[id].parts[id]
 		state.Partitions = append(state.Partitions, p)
-		for _, store := range p.Stores {
+		for table, store := range p.Stores {
+			store.Rebind(state.programs[table])
 			r.report.Keys += store.Len()
 		}
 	}
 	state.snapshot = r.report.SnapshotBytes
-	state.unsynced, state.events = r.last, r.events
-	r.report.Clean = r.sealed && r.report.Events == 0
+	state.unsynced, state.events = first.last, first.events
+	r.report.LogBytes, r.report.TornBytes = first.logBytes, first.tornBytes
+	r.report.Clean = first.sealed && r.report.Events == 0
+	r.report.Times.Workers = len(r.workers)
 	r.report.Duration = time.Since(began)
 	state.Report = r.report
 	return state

@@ -49,7 +49,7 @@ func rigConfig(r *rig) Config {
 			FS: r.disk, Device: wal.Direct, SegmentBytes: 4 << 10, FrameBytesMax: 512 << 10,
 			SnapshotBytes: 1 << 40,
 		},
-		Inbox: 1 << 16, Wait: WaitConfig{CPU: -1}, Slots: &Slots{},
+		Inbox: 1 << 16, Wait: WaitConfig{CPU: -1}, Slots: &Slots{}, Workers: 2,
 		Clock: func() int64 { return r.time },
 	}
 }

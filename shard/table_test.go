@@ -16,6 +16,7 @@ const (
 	verbGoexit       = 'g' // changes the state, then ends the goroutine
 	verbRefuseReplay = 'R' // is taken at first and refused when it is replayed
 	verbPanicReplay  = 'P'
+	verbGoexitReplay = 'G'
 )
 
 var errRefused = errors.New("refused by the table")
@@ -60,7 +61,7 @@ func (s *ledgerStore) Apply(c *Call) error {
 	switch {
 	case verb == verbPanic, verb == verbPanicReplay && c.Replay:
 		panic("the ledger burns")
-	case verb == verbGoexit:
+	case verb == verbGoexit, verb == verbGoexitReplay && c.Replay:
 		runtime.Goexit()
 	}
 	p.of = nil
