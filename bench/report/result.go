@@ -29,7 +29,8 @@ type Result struct {
 	Command string `json:"command"`
 	Load
 	Store
-	Figures
+	Rounds
+	Measured
 	Verify   *Verify         `json:"verify,omitempty"`
 	Recovery *bench.Recovery `json:"recovery,omitempty"`
 	// Failed says why the run ended before its time; Events may then count some that
@@ -43,8 +44,8 @@ type Result struct {
 	Machine machine.Machine `json:"machine"`
 }
 
-// Figures are what was measured of a load.
-type Figures struct {
+// Measured is what was measured of a load.
+type Measured struct {
 	// Events is how many were acknowledged in Seconds.
 	Events          uint64        `json:"events"`
 	Seconds         float64       `json:"seconds"`
