@@ -12,3 +12,7 @@ func (m *Machine) system(string) {
 }
 
 func syncData(f *os.File) error { return f.Sync() }
+
+// MemoryAvailable is how much memory this process can still get without swapping, in
+// bytes; 0 where the system does not say.
+func MemoryAvailable() uint64 { return 0 }

@@ -63,6 +63,7 @@ func (e Expected) Check(ctx context.Context, side Side, passes int, ordered bool
 // A WrongError says that a side does not hold what one thread computes.
 type WrongError struct{ err error }
 
+// Error says what was found.
 func (e *WrongError) Error() string { return "pair: " + e.err.Error() }
 
 // Unwrap is what was found.

@@ -1,12 +1,15 @@
 package report
 
-import "github.com/keyfold/keyfold/bench/stats"
+import (
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/stats"
+)
 
 // Rounds is what commands found out that measure several things in turn, or one thing
 // again and again: limit, sweep and find-max. It is empty in other results.
 type Rounds struct {
-	// Figures are the values of each round: what compare compares.
-	Figures []Figure `json:"figures,omitempty"`
+	// Samples are the values of each round: what compare compares.
+	Samples []Sample `json:"samples,omitempty"`
 	// RatioToLimit is the median, over the rounds of limit, of the engine's rate over
 	// that of the limit row of its door; LimitRows has its ends.
 	RatioToLimit float64 `json:"ratio_to_limit,omitempty"`
@@ -18,8 +21,8 @@ type Rounds struct {
 	Steps []Step `json:"steps,omitempty"`
 }
 
-// A Figure is what was measured once in each round.
-type Figure struct {
+// A Sample is what was measured once in each round.
+type Sample struct {
 	// Name tells it apart from others of the result: those of the same name compare.
 	Name string `json:"name"`
 	Unit string `json:"unit"`
@@ -56,4 +59,38 @@ type Step struct {
 	Held            bool    `json:"held"`
 	// Broken are the limits that it did not keep.
 	Broken []string `json:"broken,omitempty"`
+}
+
+// Sample is the sample of a name, or nil.
+func (r *Rounds) Sample(name string) *Sample {
+	for i := range r.Samples {
+		if r.Samples[i].Name == name {
+			return &r.Samples[i]
+		}
+	}
+	return nil
+}
+
+// Compared are the samples of the result, for compare. Those of a single run or recovery have one
+// round each.
+func (r *Result) Compared() []Sample {
+	list := r.Samples
+	if len(list) == 0 && r.Events > 0 {
+		list = append(list, Sample{Name: "rate", Unit: "events/s", Rounds: []float64{r.EventsPerSecond}})
+		list = append(list, latencies(r.Latency)...)
+	}
+	if r.Recovery != nil {
+		list = append(list, Sample{Name: "recovery", Unit: "s", LessIsBetter: true, Rounds: []float64{r.Recovery.Seconds}})
+	}
+	return list
+}
+
+func latencies(l bench.Latency) (list []Sample) {
+	for _, p := range []struct {
+		name  string
+		nanos int64
+	}{{"p50", l.P50}, {"p99", l.P99}, {"p99.9", l.P999}} {
+		list = append(list, Sample{Name: p.name, Unit: "us", LessIsBetter: true, Rounds: []float64{float64(p.nanos) / 1e3}})
+	}
+	return list
 }

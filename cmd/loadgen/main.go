@@ -8,6 +8,8 @@
 //	loadgen recover DIR       open what a run left, and verify it
 //	loadgen crash             kill a process under load again and again
 //	loadgen profile FILE      where the time went in a CPU profile, or what changed
+//	loadgen limit             the engine beside what the machine could do without it
+//	loadgen compare OLD NEW   what has changed between results, and whether by chance
 //	loadgen report FILE ...   BENCHMARKS.md, charts and a page from the JSON of runs
 //
 // The exit code is 0 if all is well, 1 for wrong usage, 2 for a failure, 3 if a limit
@@ -88,6 +90,8 @@ type flags struct {
 	Run     runCommand     `cmd:"" help:"Send one load, measure it, and verify it if asked."`
 	Recover recoverCommand `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
 	Crash   crashCommand   `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
+	Limit   limitCommand   `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`
+	Compare compareCommand `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
 	Profile profileCommand `cmd:"" help:"Say where the time went in a CPU profile of a run or of Go benchmarks, or what changed between two."`
 	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md, charts and an HTML page from the JSON results of runs."`
 	Child   childCommand   `cmd:"" hidden:"" help:"Run a child of crash or demo."`
@@ -154,7 +158,7 @@ func parse(p *process) (func() error, error) {
 		kong.Description("Put Keyfold under load, and check that every state is right."),
 		kong.Writers(p.stdout, p.stderr), kong.Exit(func(int) { helped = true }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Bind(p))
+		doors(), kong.Bind(p))
 	if err != nil {
 		return nil, err
 	}

@@ -9,11 +9,11 @@ import (
 	"github.com/keyfold/keyfold/bench/report"
 )
 
-// limits are what a run must keep.
-type limits []limit
+// limits are what a run must keep: the flag --limit.
+type limits []threshold
 
-// limit is a bound of one figure.
-type limit struct {
+// threshold is a bound of one figure.
+type threshold struct {
 	text  string
 	of    func(*report.Result) float64
 	below bool
@@ -32,7 +32,7 @@ var figures = map[string]func(bench.Latency) int64{
 func parseLimits(texts []string) (limits, error) {
 	var ls limits
 	for _, text := range texts {
-		l, err := parseLimit(text)
+		l, err := parseThreshold(text)
 		if err != nil {
 			return nil, usage("--limit: %w", err)
 		}
@@ -41,30 +41,35 @@ func parseLimits(texts []string) (limits, error) {
 	return ls, nil
 }
 
-func parseLimit(text string) (limit, error) {
+func parseThreshold(text string) (threshold, error) {
 	name, bound, below := strings.Cut(text, "<")
 	if figure, ok := figures[name]; ok && below {
 		d, err := time.ParseDuration(bound)
 		of := func(r *report.Result) float64 { return float64(figure(r.Latency)) }
-		return limit{text, of, true, float64(d)}, err
+		return threshold{text, of, true, float64(d)}, err
 	}
 	name, bound, above := strings.Cut(text, ">")
 	if name == "rate" && above {
 		var c count
 		err := c.UnmarshalText([]byte(bound))
-		return limit{text, func(r *report.Result) float64 { return r.EventsPerSecond }, false, float64(c)}, err
+		return threshold{text, func(r *report.Result) float64 { return r.EventsPerSecond }, false, float64(c)}, err
 	}
-	return limit{}, fmt.Errorf("%q is not a limit such as p99<2ms or rate>500k", text)
+	return threshold{}, fmt.Errorf("%q is not a limit such as p99<2ms or rate>500k", text)
+}
+
+// broken are the texts of those that a result does not keep.
+func (ls limits) broken(r *report.Result) (texts []string) {
+	for _, l := range ls {
+		if l.below && l.of(r) >= l.bound || !l.below && l.of(r) <= l.bound {
+			texts = append(texts, l.text)
+		}
+	}
+	return texts
 }
 
 // check is an error with the exit code of a broken limit, if one is.
 func (ls limits) check(r *report.Result) error {
-	var broken []string
-	for _, l := range ls {
-		if l.below && l.of(r) >= l.bound || !l.below && l.of(r) <= l.bound {
-			broken = append(broken, l.text)
-		}
-	}
+	broken := ls.broken(r)
 	if len(broken) == 0 {
 		return nil
 	}
