@@ -34,3 +34,13 @@ func groupBytes(group, name string) (uint64, bool) {
 	n, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
 	return n, err == nil
 }
+
+// residentBytes is how much memory of the machine this process holds; 0 if the system
+// does not say.
+func residentBytes() uint64 {
+	kib, err := strconv.ParseUint(strings.TrimSuffix(procField("/proc/self/status", "VmRSS"), " kB"), 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
+}

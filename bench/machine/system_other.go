@@ -16,3 +16,7 @@ func syncData(f *os.File) error { return f.Sync() }
 // MemoryAvailable is how much memory this process can still get without swapping, in
 // bytes; 0 where the system does not say.
 func MemoryAvailable() uint64 { return 0 }
+
+// residentBytes is how much memory of the machine this process holds; 0 if the system
+// does not say.
+func residentBytes() uint64 { return 0 }

@@ -38,6 +38,8 @@ type Result struct {
 	Failed string `json:"failed,omitempty"`
 	// Profile is where the CPU time went.
 	Profile *profile.Summary `json:"profile,omitempty"`
+	// Usage is what the process used during the load.
+	Usage *machine.Usage `json:"usage,omitempty"`
 	// Slow is the trace of a slow call, if there was one, and if it was asked for.
 	Slow *trace.Slow `json:"slow,omitempty"`
 	// Machine is where it ran.

@@ -71,6 +71,9 @@ func (r *Result) End(w io.Writer) {
 	if r.Recovery != nil {
 		row(w, "recovery", "%s", RecoveryWords(*r.Recovery))
 	}
+	if r.Usage != nil && r.Events > 0 {
+		row(w, "memory", "%s", r.usageWords())
+	}
 	if r.Profile != nil {
 		CPU(w, r.Profile)
 	}
@@ -80,6 +83,20 @@ func (r *Result) End(w io.Writer) {
 	if r.Verify != nil {
 		row(w, "verify", "%s", r.Verify.words())
 	}
+}
+
+func (r *Result) usageWords() string {
+	u := r.Usage
+	return fmt.Sprintf("%s resident · %s live on the Go heap · %.1f %% of the CPU for its collection · %.3g allocations an event, load generator included",
+		Bytes(u.RSSBytes), Bytes(u.HeapBytes), 100*u.GCPart, r.mallocsPerEvent())
+}
+
+// mallocsPerEvent is what the process allocated for each event, all in all.
+func (r *Result) mallocsPerEvent() float64 {
+	if r.Usage == nil || r.Events == 0 {
+		return 0
+	}
+	return float64(r.Usage.Mallocs) / float64(r.Events)
 }
 
 // slowWords say where the trace of a slow call is, and how to open it.

@@ -76,7 +76,10 @@ func (r *run) load(t bench.Target) error {
 		report.StatusHead(r.stderr)
 		l.Progress = func(p bench.Progress) { report.Status(r.stderr, p) }
 	}
+	watch := machine.BeginWatch()
 	m, err := bench.Run(r.ctx, t, l)
+	used := watch.Usage()
+	r.result.Usage = &used
 	r.result.SetMeasured(m)
 	err = errors.Join(err, stop(), traced())
 	if err != nil {
