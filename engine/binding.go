@@ -48,20 +48,53 @@ func (b *binding[K, S, E, R]) cellBytes() int {
 // over before room in an inbox is claimed.
 func appendOp[K comparable, S, E, R any](b *binding[K, S, E, R], block []byte, kind shard.Kind, k *K, e *E) ([]byte, uint64, error) {
 	at := len(block)
-	block, err := b.key.appendValue(shard.BeginOp(block), k)
+	longer, key, hash, err := b.encodeKey(append(block, make([]byte, shard.OpBytes(0, 0))...), k)
+	block = longer[:at]
 	if err != nil {
-		return block[:at], 0, encodeError(b.table.spec.Name, "key", err)
+		return block, 0, err
 	}
-	keyBytes := len(shard.OpKey(block, at))
-	hash := b.engine.routing.Hash(shard.OpKey(block, at), b.engine.routing.Seed)
-	if kind == shard.KindEvent {
-		if block, err = b.event.appendValue(block, e); err != nil {
-			return block[:at], 0, encodeError(b.table.spec.Name, "event", err)
+	if kind == shard.KindRead {
+		block, _ = shard.AppendOp(block, hash, b.id, kind, key, 0)
+		return block, hash, nil
+	}
+	block, err = b.appendEvent(block, hash, key, e)
+	return block, hash, err
+}
+
+// encodeKey returns the encoding of k with its hash, which alone says where an
+// operation goes. The encoding is either k itself or appended to dst. What it returns
+// as longer has at least the length of dst, also with an error.
+func (b *binding[K, S, E, R]) encodeKey(dst []byte, k *K) (longer, key []byte, hash uint64, err error) {
+	if b.key.dense > 0 {
+		key = unsafe.Slice((*byte)(unsafe.Pointer(k)), b.key.dense)
+	} else {
+		at := len(dst)
+		if dst, err = b.key.append(dst, k); err != nil {
+			return dst, nil, 0, encodeError(b.table.spec.Name, "key", err)
 		}
+		key = dst[at:]
 	}
-	eventBytes := len(shard.OpKey(block, at)) - keyBytes
-	if keyBytes > b.engine.options.KeyBytesMax || eventBytes > b.engine.options.EventBytesMax {
-		return block[:at], 0, b.engine.tooLarge(keyBytes, eventBytes)
+	if len(key) > b.engine.options.KeyBytesMax {
+		return dst, nil, 0, b.engine.tooLarge(len(key), 0)
 	}
-	return shard.EndOp(block, at, hash, b.id, kind, keyBytes), hash, nil
+	return dst, key, b.engine.routing.Hash(key, b.engine.routing.Seed), nil
+}
+
+// appendEvent appends an event to a block. After an error the block is as it was.
+func (b *binding[K, S, E, R]) appendEvent(block []byte, hash uint64, key []byte, e *E) ([]byte, error) {
+	if n := b.event.dense; n > 0 && n <= b.engine.options.EventBytesMax {
+		block, event := shard.AppendOp(block, hash, b.id, shard.KindEvent, key, n)
+		copy(event, unsafe.Slice((*byte)(unsafe.Pointer(e)), n))
+		return block, nil
+	}
+	at := len(block)
+	longer, err := b.event.append(shard.BeginOp(block, hash, b.id, shard.KindEvent, key), e)
+	if err != nil {
+		return block, encodeError(b.table.spec.Name, "event", err)
+	}
+	longer, n := shard.EndOp(longer, at)
+	if n > b.engine.options.EventBytesMax {
+		return longer[:at], b.engine.tooLarge(len(key), n)
+	}
+	return longer, nil
 }

@@ -129,7 +129,7 @@ func (o Options) complete() (Options, error) {
 	if err := o.check(); err != nil {
 		return o, err
 	}
-	for o.InboxBytes < 4*max(o.EventBytesMax+o.KeyBytesMax+64, blockTargetBytes) {
+	for o.InboxBytes < 4*(blockTargetBytes+o.EventBytesMax+o.KeyBytesMax+64) {
 		o.InboxBytes *= 2
 	}
 	return o, nil

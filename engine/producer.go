@@ -45,7 +45,7 @@ type Producer[K comparable, S, E, R any] struct {
 	slot    *shard.Slot
 	route   *route
 	buffers []buffer // by shard; all routed by route
-	scratch []byte
+	scratch []byte // a key behind one byte, so that a codec that cuts is found out
 	key     K // of the event being sent, here so that it does not escape
 	event   E
 	sent    uint64 // events in inboxes, since the producer was made
@@ -62,13 +62,26 @@ type buffer struct {
 	count int
 }
 
+// begin makes room for the header in front of the first operation.
+func (b *buffer) begin() {
+	if b.count == 0 {
+		b.block = append(b.block[:0], make([]byte, shard.BlockHeaderBytes)...)
+	}
+}
+
+func (b *buffer) add(op []byte) {
+	b.begin()
+	b.block = append(b.block, op...)
+	b.count++
+}
+
 // Producer returns a producer for the table.
 func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K, S, E, R], error) {
 	b, err := t.bound()
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer[K, S, E, R]{binding: b, options: options}
+	p := &Producer[K, S, E, R]{binding: b, options: options, scratch: make([]byte, 1)}
 	setDefault(&p.options.InFlightMax, inFlightDefault)
 	if options.Ack == Durable && b.engine.options.Sync == SyncNever {
 		return nil, ErrNeverDurable
@@ -94,8 +107,8 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 		p.handBack() // before the event is encoded: Refused may send, too
 	}
 	p.key, p.event = k, e
-	block, hash, err := appendOp(p.binding, p.scratch[:0], shard.KindEvent, &p.key, &p.event)
-	p.scratch = block
+	longer, key, hash, err := p.binding.encodeKey(p.scratch[:1], &p.key)
+	p.scratch = longer
 	if err != nil {
 		return err
 	}
@@ -103,13 +116,18 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 		p.adopt(r)
 	}
 	index := p.binding.engine.shardOf(p.route, hash)
-	if len(p.buffers[index].block)+len(block) > blockTargetBytes {
+	if len(p.buffers[index].block) >= blockTargetBytes {
 		if err := p.push(ctx, index); err != nil {
 			return err
 		}
 		index = p.binding.engine.shardOf(p.route, hash)
 	}
-	p.add(index, block)
+	b := &p.buffers[index]
+	b.begin()
+	if b.block, err = p.binding.appendEvent(b.block, hash, key, &p.event); err != nil {
+		return err
+	}
+	b.count++
 	if p.binding.engine.shards[index].Idle() && !p.crowded() && !p.binding.engine.inside() {
 		p.tryPush(index)
 	}
@@ -122,15 +140,6 @@ func (p *Producer[K, S, E, R]) crowded() bool {
 	return p.sent-done >= uint64(p.options.InFlightMax)
 }
 
-func (p *Producer[K, S, E, R]) add(index int, op []byte) {
-	b := &p.buffers[index]
-	if b.count == 0 {
-		b.block = append(b.block[:0], make([]byte, shard.BlockHeaderBytes)...)
-	}
-	b.block = append(b.block, op...)
-	b.count++
-}
-
 // adopt takes a new route. What has not left is split again, in its order.
 func (p *Producer[K, S, E, R]) adopt(r *route) {
 	old := p.buffers
@@ -141,7 +150,7 @@ func (p *Producer[K, S, E, R]) adopt(r *route) {
 			continue
 		}
 		shard.EachOp(b.block, func(hash uint64, op []byte) {
-			p.add(p.binding.engine.shardOf(r, hash), op)
+			p.buffers[p.binding.engine.shardOf(r, hash)].add(op)
 		})
 	}
 }

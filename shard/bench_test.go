@@ -127,11 +127,11 @@ func batch(b []byte, slot *Slot, r *rig, count int, next func() uint64) []byte {
 	b = append(b[:0], make([]byte, BlockHeaderBytes)...)
 	PutBlockHeader(b, slot.Stream(), count, Written)
 	for range count {
-		at := len(b)
-		b = binary.LittleEndian.AppendUint64(BeginOp(b), next())
-		hash := mix(b[at+opHeaderBytes:], r.cfg.Routing.Seed)
-		b = binary.LittleEndian.AppendUint64(b, 1)
-		b = EndOp(b, at, hash, 0, KindEvent, 8)
+		var key [8]byte
+		binary.LittleEndian.PutUint64(key[:], next())
+		longer, event := AppendOp(b, mix(key[:], r.cfg.Routing.Seed), 0, KindEvent, key[:], 8)
+		binary.LittleEndian.PutUint64(event, 1)
+		b = longer
 	}
 	return b
 }

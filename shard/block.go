@@ -2,6 +2,7 @@ package shard
 
 import (
 	"encoding/binary"
+	"slices"
 )
 
 // An Ack says how far an event must have come before its caller is told.
@@ -35,24 +36,41 @@ const (
 // OpBytes is the room that an operation takes in a block.
 func OpBytes(key, event int) int { return opHeaderBytes + (key+event+7)&^7 }
 
-// BeginOp appends the header of an operation, to be filled by EndOp. The key and the
-// event are then appended behind it.
-func BeginOp(dst []byte) []byte { return append(dst, make([]byte, opHeaderBytes)...) }
+// AppendOp appends an operation of kind with its key, and returns the room for its
+// event of eventBytes, to be filled. The key may lie where it will be.
+func AppendOp(block []byte, hash uint64, table uint16, kind Kind, key []byte, eventBytes int) (longer, event []byte) {
+	at, n := len(block), OpBytes(len(key), eventBytes)
+	block = slices.Grow(block, n)[:at+n]
+	op := block[at:]
+	binary.LittleEndian.PutUint64(op, hash)
+	binary.LittleEndian.PutUint64(op[8:], opWord(table, kind, len(key), eventBytes))
+	copy(op[opHeaderBytes:], key)
+	event = op[opHeaderBytes+len(key):]
+	clear(event[eventBytes:])
+	return block, event[:eventBytes]
+}
 
-// OpKey is where the key of an operation lies that was begun at offset at of block.
-func OpKey(block []byte, at int) []byte { return block[at+opHeaderBytes:] }
+// BeginOp appends an operation whose event is of a size that is not known yet. The
+// event is then appended behind it, and EndOp called. The key may lie where it will be.
+func BeginOp(block []byte, hash uint64, table uint16, kind Kind, key []byte) []byte {
+	block = binary.LittleEndian.AppendUint64(block, hash)
+	block = binary.LittleEndian.AppendUint64(block, opWord(table, kind, len(key), 0))
+	return append(block, key...)
+}
 
-// EndOp fills the header of the operation that was begun at offset at, and pads the
-// block to whole words.
-func EndOp(block []byte, at int, hash uint64, table uint16, kind Kind, keyBytes int) []byte {
-	event := len(block) - at - opHeaderBytes - keyBytes
-	word := uint64(table) | uint64(keyBytes)<<16 | uint64(event)<<32 | uint64(kind)<<56
-	binary.LittleEndian.PutUint64(block[at:], hash)
-	binary.LittleEndian.PutUint64(block[at+8:], word)
-	for len(block)&7 != 0 {
-		block = append(block, 0)
-	}
-	return block
+// EndOp completes the operation that was begun at offset at, and pads the block to
+// whole words. It returns the size of the event.
+func EndOp(block []byte, at int) (longer []byte, eventBytes int) {
+	word := binary.LittleEndian.Uint64(block[at+8:])
+	eventBytes = len(block) - at - opHeaderBytes - int(word>>16&0xffff)
+	binary.LittleEndian.PutUint64(block[at+8:], word|uint64(eventBytes)<<32)
+	var padding [7]byte
+	return append(block, padding[:-len(block)&7]...), eventBytes
+}
+
+// opWord is the second word of an operation.
+func opWord(table uint16, kind Kind, keyBytes, eventBytes int) uint64 {
+	return uint64(table) | uint64(keyBytes)<<16 | uint64(eventBytes)<<32 | uint64(kind)<<56
 }
 
 // PutBlockHeader fills the first BlockHeaderBytes of a block.

@@ -122,11 +122,14 @@ func TestBlockGivesBackWhatWasPutIn(t *testing.T) {
 	PutBlockHeader(block, to, 2, Written)
 	for i, kind := range []Kind{KindEvent, KindRead} {
 		at := len(block)
-		block = append(append(BeginOp(block), key...), event[:len(event)*(1-i)]...)
-		if string(OpKey(block, at)[:len(key)]) != string(key) {
-			t.Fatal("the key is elsewhere")
+		payload := event[:len(event)*(1-i)]
+		known, room := AppendOp(block, uint64(77+i), 5, kind, key, len(payload))
+		copy(room, payload)
+		var eventBytes int
+		block, eventBytes = EndOp(append(BeginOp(block, uint64(77+i), 5, kind, key), payload...), at)
+		if eventBytes != len(payload) || string(known) != string(block) {
+			t.Fatalf("%d bytes of event, and\n%x, but with a known size\n%x", eventBytes, block, known)
 		}
-		block = EndOp(block, at, uint64(77+i), 5, kind, len(key))
 		if n := OpBytes(len(key), len(event)*(1-i)); len(block)-at != n || n%8 != 0 {
 			t.Fatalf("%d bytes, and OpBytes says %d", len(block)-at, n)
 		}
@@ -164,8 +167,8 @@ func TestBlockGivesBackWhatWasPutIn(t *testing.T) {
 
 // appendRecord appends the record of an event, as an operation of a block holds it.
 func appendRecord(dst []byte, table uint16, key, event []byte) []byte {
-	block := append(append(BeginOp(make([]byte, BlockHeaderBytes)), key...), event...)
-	block = EndOp(block, BlockHeaderBytes, 0, table, KindEvent, len(key))
+	block, room := AppendOp(make([]byte, BlockHeaderBytes), 0, table, KindEvent, key, len(event))
+	copy(room, event)
 	c := newCursor(block)
 	var op operation
 	c.take(&op)

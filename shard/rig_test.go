@@ -182,17 +182,20 @@ func (r *rig) block(to Address, ack Ack, evs []ev) []byte {
 	PutBlockHeader(b, to, len(evs), ack)
 	for _, e := range evs {
 		at := len(b)
-		b = append(BeginOp(b), e.key...)
 		kind := KindRead
 		if e.verb != 0 {
-			if kind = KindEvent; e.id == 0 {
+			kind = KindEvent
+		}
+		b = BeginOp(b, rigHash([]byte(e.key), r.cfg.Routing.Seed), 0, kind, []byte(e.key))
+		if e.verb != 0 {
+			if e.id == 0 {
 				r.next++
 				e.id = r.next
 			}
 			b = binary.LittleEndian.AppendUint64(append(b, e.verb), e.id)
 			b = append(b, make([]byte, e.pad)...)
 		}
-		b = EndOp(b, at, rigHash([]byte(e.key), r.cfg.Routing.Seed), 0, kind, len(e.key))
+		b, _ = EndOp(b, at)
 	}
 	return b
 }

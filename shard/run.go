@@ -71,8 +71,9 @@ func (s *Shard) takeOperation() {
 	r.filled++
 	target.Hash, target.Table = r.cursor.take(op)
 	op.block = int32(r.opened - 1)
-	op.partition = s.cfg.Routing.Partition(target.Hash)
-	op.part, target.Store = s.parts[op.partition], s.stores[target.Table][op.partition]
+	partition := s.cfg.Routing.Partition(target.Hash)
+	op.part, target.Store = s.parts[partition], s.stores[target.Table][partition]
+	op.partition = op.part.ID // loads the partition, whose sequence will be needed
 }
 
 func (s *Shard) openBlock(block []byte) {
