@@ -73,13 +73,12 @@ func callOptions() []namedOptions {
 func callLoop(b *testing.B, callers int, caller func() func(n uint64) error) {
 	var next atomic.Uint64
 	var group sync.WaitGroup
-	total := hdrhistogram.New(1, int64(time.Minute), 3)
-	var mu sync.Mutex // of total
+	times := callTimes{total: hdrhistogram.New(1, int64(time.Minute), 3)}
 	ready := make(chan struct{})
 	for range callers {
 		call := caller()
 		group.Go(func() {
-			times := hdrhistogram.New(1, int64(time.Minute), 2+1/callers)
+			gathered := make([]int64, 0, timesGathered)
 			<-ready
 			for n := next.Add(1); n <= uint64(b.N); n = next.Add(1) {
 				began := time.Now()
@@ -87,11 +86,9 @@ func callLoop(b *testing.B, callers int, caller func() func(n uint64) error) {
 					b.Error(err)
 					return
 				}
-				_ = times.RecordValue(int64(time.Since(began))) // a minute is enough
+				gathered = times.record(gathered, int64(time.Since(began)))
 			}
-			mu.Lock()
-			defer mu.Unlock()
-			total.Merge(times)
+			times.add(gathered)
 		})
 	}
 	b.ReportAllocs()
@@ -100,8 +97,35 @@ func callLoop(b *testing.B, callers int, caller func() func(n uint64) error) {
 	group.Wait()
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
-	b.ReportMetric(float64(total.ValueAtQuantile(50))/1e3, "p50-us")
-	b.ReportMetric(float64(total.ValueAtQuantile(99))/1e3, "p99-us")
+	b.ReportMetric(float64(times.total.ValueAtQuantile(50))/1e3, "p50-us")
+	b.ReportMetric(float64(times.total.ValueAtQuantile(99))/1e3, "p99-us")
+}
+
+// callTimes are the latencies of all callers. A caller gathers some of its own before
+// it takes the lock: a histogram for each of a thousand would not fit in the cache, and
+// its misses would be measured.
+type callTimes struct {
+	mu    sync.Mutex // of total
+	total *hdrhistogram.Histogram
+}
+
+const timesGathered = 32
+
+func (t *callTimes) record(gathered []int64, nanos int64) []int64 {
+	gathered = append(gathered, nanos)
+	if len(gathered) < timesGathered {
+		return gathered
+	}
+	t.add(gathered)
+	return gathered[:0]
+}
+
+func (t *callTimes) add(gathered []int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, nanos := range gathered {
+		_ = t.total.RecordValue(nanos) // a minute is enough
+	}
 }
 
 func callNull(b *testing.B, callers int) {
@@ -153,6 +177,7 @@ func callKeyfold(b *testing.B, callers int, ack engine.Ack, o engine.Options) {
 			return err
 		}
 	})
+	reportGroups(b, eng)
 	count := int64(0)
 	for n := range uint64(keys) {
 		state, _, err := table.Get(ctx, callKey(n))
@@ -167,6 +192,21 @@ func callKeyfold(b *testing.B, callers int, ack engine.Ack, o engine.Options) {
 	if err := eng.Close(); err != nil {
 		b.Error(err)
 	}
+}
+
+// reportGroups says how many calls went together: in a sync and in a run.
+func reportGroups(b *testing.B, eng *engine.Engine) {
+	stats, err := eng.Stats(context.Background())
+	if err != nil {
+		b.Fatal(err)
+	}
+	var syncs, runs, parks uint64
+	for _, s := range stats.Shards {
+		syncs, runs, parks = syncs+s.Log.Syncs, runs+s.Runs, parks+s.Parks
+	}
+	b.ReportMetric(float64(b.N)/float64(max(syncs, 1)), "calls/sync")
+	b.ReportMetric(float64(b.N)/float64(max(runs, 1)), "calls/run")
+	b.ReportMetric(float64(parks)*1e3/float64(b.N), "parks/1000")
 }
 
 func callKey(n uint64) (k foldKey) {
