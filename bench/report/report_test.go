@@ -117,44 +117,6 @@ func TestScreensSayWhatMatters(t *testing.T) {
 	}
 }
 
-func TestPageKeepsWhatIsOutsideItsMarkers(t *testing.T) {
-	fresh, err := Markdown("", []*Result{result()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []string{"| durable |", "| 42 |", "A. EPYC · CPUs 0-1", "| A, sync 196µs |", "| unknown | 2026-11-22 |", "`loadgen run --keys 1M`", "| every key |", "# Benchmarks"} {
-		if !strings.Contains(fresh, want) {
-			t.Errorf("%q is missing in\n%s", want, fresh)
-		}
-	}
-	again, err := Markdown("mine\n"+fresh+"also mine\n", []*Result{result(), result()})
-	if err != nil || !strings.HasPrefix(again, "mine\n") || !strings.HasSuffix(again, "also mine\n") || strings.Count(again, "| every key |") != 4 {
-		t.Errorf("%v\n%s", err, again)
-	}
-	if _, err := Markdown("x"+markEnd, nil); err == nil {
-		t.Error("a page with half the markers was accepted")
-	}
-}
-
-func TestRowsOfATableHaveTheSameCells(t *testing.T) {
-	page, err := Markdown("", []*Result{result()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cells := 0
-	for line := range strings.Lines(page) {
-		if !strings.HasPrefix(line, "|") {
-			cells = 0
-			continue
-		}
-		n := strings.Count(line, "|")
-		if cells != 0 && n != cells {
-			t.Errorf("%d cells instead of %d: %s", n, cells, line)
-		}
-		cells = n
-	}
-}
-
 func TestNumbersAreWrittenForReading(t *testing.T) {
 	for want, got := range map[string]string{
 		"0": Count(0), "999": Count(999), "1,000": Count(1000), "-1,234,567": Count(-1234567), "-123": Count(-123),

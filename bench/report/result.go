@@ -4,7 +4,6 @@ package report
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -42,6 +41,8 @@ type Result struct {
 	Usage *machine.Usage `json:"usage,omitempty"`
 	// Slow is the trace of a slow call, if there was one, and if it was asked for.
 	Slow *trace.Slow `json:"slow,omitempty"`
+	// Peer says which other store it was, of those that loadgen peers measures.
+	Peer *Peer `json:"-"`
 	// Machine is where it ran.
 	Machine machine.Machine `json:"machine"`
 }
@@ -147,28 +148,11 @@ func (r *Result) WriteFile(name string) error {
 	return nil
 }
 
-// resultBytesMax bounds a file that is read as a result.
-const resultBytesMax = 16 << 20
-
 // ReadFile reads what WriteFile stored.
 func ReadFile(name string) (*Result, error) {
-	info, err := os.Stat(name)
+	text, err := readText(name)
 	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
+		return nil, err
 	}
-	if info.Size() > resultBytesMax {
-		return nil, fmt.Errorf("report: %s is too large for a result", name)
-	}
-	text, err := os.ReadFile(name)
-	if err != nil {
-		return nil, fmt.Errorf("report: %w", err)
-	}
-	r := new(Result)
-	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("report: %s is not a result: %w", name, err)
-	}
-	if r.Schema != Schema {
-		return nil, errors.New("report: " + name + " has another schema: it is not a result of this program, or of another version")
-	}
-	return r, nil
+	return parse(name, text)
 }

@@ -53,7 +53,7 @@ func Throughput(all []Line) ([]byte, error) {
 	}
 	upTo(&p.X, largest(all, func(at Point) float64 { return at.X }))
 	upTo(&p.Y, largest(all, func(at Point) float64 { return at.Y }))
-	p.Y.Tick.Marker = labelled(number)
+	p.X.Tick.Marker, p.Y.Tick.Marker = labelled(number), labelled(number)
 	return svg(p, len(all), height)
 }
 
@@ -125,6 +125,7 @@ func CPU(stages []string, bars []Bar) ([]byte, error) {
 	}
 	p.NominalY(names...)
 	upTo(&p.X, most)
+	p.X.Tick.Marker = labelled(number)
 	p.Y.Min, p.Y.Max = -0.6, float64(len(bars))-0.4
 	return svg(p, len(stages), vg.Points(70+20*float64(len(bars))))
 }

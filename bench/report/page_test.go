@@ -1,0 +1,235 @@
+package report
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/machine"
+	"github.com/keyfold/keyfold/bench/profile"
+	"github.com/keyfold/keyfold/bench/stats"
+)
+
+// measured is a load with all that a run stores.
+func measured(door bench.Door, rate float64) *Result {
+	r := result()
+	r.Recovery, r.Door, r.Rate = nil, string(door), rate
+	r.Command += " --door " + string(door)
+	if door == bench.Single {
+		r.Window = 0
+	}
+	r.Usage = &machine.Usage{RSSBytes: 1 << 30, HeapBytes: 1 << 20, GCPart: 0.01, Mallocs: 3000}
+	r.Series = []Second{{Seconds: 1, EventsPerSecond: 1.4e6, P50: 1e6, P99: 9e6, Max: 2e7}, {Seconds: 2, EventsPerSecond: 1.6e6}}
+	h := hdrOf(1e6, 2e6, 3e6, 9e6)
+	r.LatencyHDR = encode(h)
+	r.Profile = &profile.Summary{Seconds: 2, ShardStages: []profile.Share{
+		{Name: "shard-00 apply", Seconds: 1.2, Part: 0.6}, {Name: "(other)", Seconds: 0.7, Part: 0.35}, {Name: "shard-00 sync", Seconds: 0.1, Part: 0.05},
+	}, Functions: []profile.Share{{Name: "example.org/k.(*Shard).apply", Seconds: 1, Part: 0.5}}}
+	return r
+}
+
+// several are results of every kind.
+func several() []*Result {
+	limit, sweep, knee, peer, recovery := result(), result(), result(), result(), result()
+	recovery.Events, recovery.Command = 0, "loadgen recover d"
+	for r, command := range map[*Result]string{limit: "loadgen limit", sweep: "loadgen sweep --vary keys=100k,1M", knee: "loadgen find-max", peer: "peers --rounds 3"} {
+		r.Recovery, r.Command = nil, command
+	}
+	limit.LimitRows = []LimitRow{{Name: "L5", EventsPerSecond: stats.Spread{Median: 2e6}, Ratio: stats.Spread{Median: 0.75, Min: 0.7, Max: 0.8}}}
+	limit.Samples = []Sample{{Name: "engine", Rounds: []float64{1, 2, 3}}}
+	half := stats.Spread{Median: 0.5}
+	sweep.Curve = []Point{{"100k", stats.Spread{Median: 60, Min: 55, Max: 70}, &half}, {"1M", stats.Spread{Median: 120}, &half}}
+	sweep.Samples = []Sample{{Name: "keys=100k", Rounds: []float64{60}}}
+	knee.Steps = []Step{{Rate: 1e6, EventsPerSecond: 9e5, P99: 3e6, Broken: []string{"p99<2ms"}}}
+	peer.Peer = &Peer{Name: "pebble", About: "Get and Set in a batch", RatioToKeyfold: 0.04, Cores: 1.9, RSSBytes: 600 << 20}
+	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer}
+}
+
+func markdown(t *testing.T, p Page, old string) string {
+	t.Helper()
+	text, err := p.Markdown(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func TestPageHasASectionForEveryKindOfResult(t *testing.T) {
+	page := markdown(t, Page{Results: several()}, "")
+	at := 0
+	for _, want := range []string{
+		"# Benchmarks", "## How to read them",
+		"## Against the limit", "| L5 | 2,000,000 | 0.75 | 0.70 | 0.80 | 3 | durable | every key | 42 | A, sync 196µs | unknown | 2026-11-22 |",
+		"## Against rivals", "| pebble |", "| 0.04 |", "sum of all keys", "- pebble: Get and Set in a batch",
+		"## Streaming", "| 1,500,000 |", "## Calls", "2 calling",
+		"## Recovery", "| 0.500 | 3,399 |", "## Cost as work grows", "| keys |", "| 1M | 120.0 |", "| 2.00 |", "no: p99<2ms",
+		"## Memory", "| 1.0 GiB |", "| 0.001 |", "## Where the time goes", "go test ./bench", "`shard-00 apply`", "| 60.0 % |",
+		"## Where it loses, and why", "## How to repeat them", "make results", "## Commands", "1. `loadgen run --keys 1M --door producer`", "7. `peers --rounds 3`",
+		"## Machines", "A. EPYC · CPUs 0-1",
+	} {
+		next := strings.Index(page[at:], want)
+		if next < 0 {
+			t.Fatalf("%q is missing behind\n%s", want, page[:at])
+		}
+		at += next
+	}
+}
+
+func TestPageSaysHowToMakeWhatIsMissing(t *testing.T) {
+	page := markdown(t, Page{}, "")
+	for _, command := range []string{"limit", "peers", "run", "recover", "sweep"} {
+		if !regexp.MustCompile("Nothing is stored. What makes it: `.*loadgen " + command).MatchString(page) {
+			t.Errorf("nothing says how to get a result of loadgen %s", command)
+		}
+	}
+}
+
+func TestPageKeepsWhatIsOutsideItsMarkers(t *testing.T) {
+	fresh := markdown(t, Page{Results: several()}, "")
+	again := markdown(t, Page{Results: several()[:1]}, "mine\n"+fresh+"also mine\n")
+	if !strings.HasPrefix(again, "mine\n") || !strings.HasSuffix(again, "also mine\n") || strings.Contains(again, "pebble |") {
+		t.Error(again)
+	}
+	if _, err := new(Page).Markdown("x" + markEnd); err == nil {
+		t.Error("a page with half the markers was accepted")
+	}
+}
+
+func TestRowsOfATableHaveTheSameCells(t *testing.T) {
+	cells := 0
+	for line := range strings.Lines(markdown(t, Page{Results: several()}, "")) {
+		if !strings.HasPrefix(line, "|") {
+			cells = 0
+			continue
+		}
+		n := strings.Count(line, "|")
+		if cells != 0 && n != cells {
+			t.Errorf("%d cells instead of %d: %s", n, cells, line)
+		}
+		cells = n
+	}
+}
+
+func TestChartsBelongToTheirSections(t *testing.T) {
+	charts, err := Charts(several())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []string
+	for _, c := range charts {
+		files = append(files, c.File)
+	}
+	want := []string{
+		"streaming-latency.svg", "streaming-throughput.svg", "calls-latency.svg", "calls-throughput.svg",
+		"cost-as-work-grows-keys.svg", "where-the-time-goes-shards.svg",
+	}
+	if !slices.Equal(files, want) {
+		t.Errorf("%v instead of %v", files, want)
+	}
+	page := markdown(t, Page{Results: several(), Charts: charts, Folder: "pictures"}, "")
+	if !strings.Contains(page, "![Streaming: latency](pictures/streaming-latency.svg)") {
+		t.Error("the page shows no charts")
+	}
+}
+
+func TestChartsOfManyResultsAreSeveral(t *testing.T) {
+	var many []*Result
+	for range 9 {
+		many = append(many, measured(bench.Batched, 0))
+	}
+	charts, err := Charts(many)
+	if err != nil || !slices.ContainsFunc(charts, func(c Chart) bool { return c.File == "streaming-latency-2.svg" }) {
+		t.Errorf("%d charts, %v", len(charts), err)
+	}
+}
+
+func TestLatenciesThatAreNoHistogramAreAnError(t *testing.T) {
+	r := measured(bench.Batched, 0)
+	r.LatencyHDR = "hello"
+	if _, err := Charts([]*Result{r}); err == nil {
+		t.Error("they were drawn")
+	}
+}
+
+// reference is what would make a browser ask for another file.
+var reference = regexp.MustCompile(`<link|<script|<img|<iframe|@import|url\(|src=|https?://[^" ]*`)
+
+func TestHTMLNeedsNothingButItself(t *testing.T) {
+	results := several()
+	results[0].Input = "<b>keys</b>"
+	charts, err := Charts(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := &Page{Results: results, Charts: charts}
+	text, err := page.HTML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, found := range reference.FindAllString(string(text), -1) {
+		if !strings.HasPrefix(found, "http://www.w3.org/") {
+			t.Errorf("the page refers to %s", found)
+		}
+	}
+	for _, want := range []string{"<!DOCTYPE html>", "Latency by percentile", "Throughput over time", "CPU time by shard and stage", "50 %", "pebble", "sum of all keys", "</html>"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%q is missing", want)
+		}
+	}
+	if strings.Count(string(text), "<svg") != len(charts) || strings.Contains(string(text), "<b>keys") || strings.Contains(string(text), "<?xml") {
+		t.Error("charts are missing, or text is taken for HTML")
+	}
+}
+
+func TestPeersAreReadFromTheirFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "peers.json")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(`{"schema":1,"rows":[{"schema":1,"peer":"bbolt","about":"one file","events_per_second":5,"cores":1.5,"rss_bytes":7,"started":"2026-11-22T01:02:03Z"},{"schema":1,"peer":"b"}]}`)
+	got, err := ReadFiles([]string{file})
+	if err != nil || len(got) != 2 {
+		t.Fatalf("%v, %v", got, err)
+	}
+	if r := got[0]; r.Peer.Name != "bbolt" || r.Peer.RSSBytes != 7 || r.EventsPerSecond != 5 || r.kind() != ofPeers || r.Started != time.Date(2026, 11, 22, 1, 2, 3, 0, time.UTC) {
+		t.Errorf("%+v, %+v", r, r.Peer)
+	}
+	for _, text := range []string{`{"schema":9,"rows":[{"schema":1}]}`, `{"schema":1,"rows":[{"schema":0}]}`, `{"rows":7}`} {
+		write(text)
+		if _, err := ReadFiles([]string{file}); err == nil {
+			t.Errorf("%s was accepted", text)
+		}
+	}
+}
+
+// Goal: BENCHMARKS.md is what loadgen report writes from the stored results: nobody has
+// changed a figure by hand, and nobody has stored a result without writing the page.
+func TestBenchmarksPageIsWhatTheResultsSay(t *testing.T) {
+	files, err := filepath.Glob("../results/*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	results, err := ReadFiles(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	charts, err := Charts(results)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../BENCHMARKS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := markdown(t, Page{Results: results, Charts: charts, Folder: "bench/results"}, string(page))
+	if want != string(page) {
+		t.Error("run: go run ./cmd/loadgen report bench/results/*.json --out BENCHMARKS.md --svg bench/results")
+	}
+}
