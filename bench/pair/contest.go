@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-
-	"github.com/keyfold/keyfold/bench/limit"
 )
 
 // A Contestant is a side in a contest.
@@ -73,18 +71,4 @@ func check(ctx context.Context, all []Contestant, passes int) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// Rows opens the rows of package limit over a stream, in dir: L4b with an owner for
-// each of cores, and L5.
-func Rows(dir string, cores int, keys []limit.Key, s limit.Stream) (owners, pipeline Side, err error) {
-	o, err := limit.NewOwners(dir, cores, keys, s)
-	if err != nil {
-		return nil, nil, err
-	}
-	p, err := limit.NewPipeline(dir, keys, s)
-	if err != nil {
-		return nil, nil, errors.Join(err, o.Close())
-	}
-	return Row(o), Row(p), nil
 }

@@ -42,14 +42,25 @@ func draw(t *testing.T, g workload.Generated) rig {
 	return rig{keys, stream, expected}
 }
 
+// rows opens both limit rows.
+func (r *rig) rows(t *testing.T, cores int) (owners, pipeline pair.Side) {
+	t.Helper()
+	o, err := limit.NewOwners(t.TempDir(), cores, r.keys, r.stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := limit.NewPipeline(t.TempDir(), r.keys, r.stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pair.Row(o), pair.Row(p)
+}
+
 // Goal: every way to the engine, and every row, hold what one thread computes after a
 // contest, whose rounds all have a rate.
 func TestContestantsComeToTheSameStates(t *testing.T) {
 	r := draw(t, small)
-	owners, pipeline, err := pair.Rows(t.TempDir(), 2, r.keys, r.stream)
-	if err != nil {
-		t.Fatal(err)
-	}
+	owners, pipeline := r.rows(t, 2)
 	all := []pair.Contestant{
 		{Name: "L4b", Side: owners, Events: len(r.stream.Keys), Expected: r.expected, Ordered: true},
 		{Name: "L5", Side: pipeline, Events: len(r.stream.Keys), Expected: r.expected, Ordered: true},
@@ -90,10 +101,7 @@ func TestContestantsComeToTheSameStates(t *testing.T) {
 
 func TestWrongStateIsFound(t *testing.T) {
 	r := draw(t, small)
-	owners, pipeline, err := pair.Rows(t.TempDir(), 1, r.keys, r.stream)
-	if err != nil {
-		t.Fatal(err)
-	}
+	owners, pipeline := r.rows(t, 1)
 	if _, err := owners.Pass(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -123,13 +122,12 @@ func (c *contestFlags) result(p *process) *report.Result {
 	return r
 }
 
-// arena is the stream of a contest, and its contestants.
+// arena is a stream, and those who contest over it.
 type arena struct {
 	dir      string
 	keys     []limit.Key
 	stream   limit.Stream
 	expected pair.Expected
-	all      []pair.Contestant
 }
 
 // newArena draws the stream.
@@ -143,49 +141,48 @@ func newArena(dir string, g workload.Generated) (*arena, error) {
 	return a, err
 }
 
-// add adds a contestant.
-func (a *arena) add(name string, side pair.Side, ordered bool) {
-	a.all = append(a.all, pair.Contestant{
-		Name: name, Side: side, Events: len(a.stream.Keys), Expected: a.expected, Ordered: ordered,
-	})
+// contestant makes one of a side.
+func (a *arena) contestant(name string, side pair.Side, ordered bool) pair.Contestant {
+	return pair.Contestant{Name: name, Side: side, Events: len(a.stream.Keys), Expected: a.expected, Ordered: ordered}
 }
 
-// addEngine opens an engine and adds it.
-func (a *arena) addEngine(ctx context.Context, name string, o pair.Options) error {
-	o.Store.Dir = filepath.Join(a.dir, name)
-	side, err := pair.Open(ctx, o, a.keys, a.stream)
-	if err == nil {
-		a.add(name, side, o.Ordered())
+// openEngine opens an engine over the stream.
+func (a *arena) openEngine(ctx context.Context, name string, o pair.Options) (c pair.Contestant, err error) {
+	if o.Store.Dir, err = os.MkdirTemp(a.dir, "store-*"); err != nil {
+		return c, err
 	}
-	return err
+	side, err := pair.Open(ctx, o, a.keys, a.stream)
+	return a.contestant(name, side, o.Ordered()), err
 }
 
-// Names of the contestants.
+// Names of contestants.
 const (
 	engineName   = "engine"
 	ownersName   = "L4b"
 	pipelineName = "L5"
 )
 
-// addRows opens the limit rows and adds them, that of the door first.
-func (a *arena) addRows(door string) error {
-	owners, pipeline, err := pair.Rows(a.dir, runtime.GOMAXPROCS(0), a.keys, a.stream)
-	if err != nil {
-		return err
-	}
+// rowsOf are the limit rows, that of a door first.
+func rowsOf(door string) []string {
 	if door == string(pair.Producer) {
-		a.add(pipelineName, pipeline, true)
+		return []string{pipelineName, ownersName}
 	}
-	a.add(ownersName, owners, true)
-	if door != string(pair.Producer) {
-		a.add(pipelineName, pipeline, true)
-	}
-	return nil
+	return []string{ownersName, pipelineName}
 }
 
-// close closes all contestants.
-func (a *arena) close() (err error) {
-	for _, c := range a.all {
+// openRow opens a limit row over the stream.
+func (a *arena) openRow(row, name string) (c pair.Contestant, err error) {
+	if row == pipelineName {
+		side, err := limit.NewPipeline(a.dir, a.keys, a.stream)
+		return a.contestant(name, pair.Row(side), true), err
+	}
+	side, err := limit.NewOwners(a.dir, runtime.GOMAXPROCS(0), a.keys, a.stream)
+	return a.contestant(name, pair.Row(side), true), err
+}
+
+// closeAll closes the sides of contestants.
+func closeAll(all []pair.Contestant) (err error) {
+	for _, c := range all {
 		err = errors.Join(err, c.Side.Close())
 	}
 	return err

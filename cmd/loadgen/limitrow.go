@@ -69,18 +69,28 @@ func (c *limitCommand) measure(p *process, dir string, r *report.Result) (err er
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.close()) }()
-	if err := errors.Join(a.addEngine(p.ctx, engineName, c.options()), a.addRows(c.Door)); err != nil {
+	var all []pair.Contestant
+	defer func() { err = errors.Join(err, closeAll(all)) }()
+	first, err := a.openEngine(p.ctx, engineName, c.options())
+	if err != nil {
 		return err
 	}
+	all = append(all, first)
+	for _, row := range rowsOf(c.Door) {
+		next, err := a.openRow(row, row)
+		if err != nil {
+			return err
+		}
+		all = append(all, next)
+	}
 	table := &roundTable{w: p.stderr}
-	rates, err := pair.Contest(p.ctx, a.all, c.Rounds, table.tell)
+	rates, err := pair.Contest(p.ctx, all, c.Rounds, table.tell)
 	if err != nil {
 		return err
 	}
 	passes := uint64(c.Rounds + 1)
 	r.Verify = &report.Verify{OK: true, Finding: workload.Finding{Keys: uint64(c.Keys), Events: uint64(c.Keys) + passes*uint64(c.Events)}}
-	setLimit(r, a.all, rates, float64(c.Events))
+	setLimit(r, all, rates, float64(c.Events))
 	return nil
 }
 

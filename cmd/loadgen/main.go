@@ -9,6 +9,8 @@
 //	loadgen crash             kill a process under load again and again
 //	loadgen profile FILE      where the time went in a CPU profile, or what changed
 //	loadgen limit             the engine beside what the machine could do without it
+//	loadgen find-max          the highest rate that keeps a limit of latency
+//	loadgen sweep             the cost of an event as keys, shards and others grow
 //	loadgen compare OLD NEW   what has changed between results, and whether by chance
 //	loadgen report FILE ...   BENCHMARKS.md, charts and a page from the JSON of runs
 //
@@ -91,6 +93,8 @@ type flags struct {
 	Recover recoverCommand `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
 	Crash   crashCommand   `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
 	Limit   limitCommand   `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`
+	FindMax findMaxCommand `cmd:"" help:"Find the highest rate of an open loop that keeps a limit of latency."`
+	Sweep   sweepCommand   `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
 	Compare compareCommand `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
 	Profile profileCommand `cmd:"" help:"Say where the time went in a CPU profile of a run or of Go benchmarks, or what changed between two."`
 	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md, charts and an HTML page from the JSON results of runs."`
