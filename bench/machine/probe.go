@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 )
 
@@ -21,18 +20,15 @@ func probeSync(dir string, d time.Duration) (p Probe, err error) {
 		return p, fmt.Errorf("machine: probe of syncs: %w", err)
 	}
 	defer func() { err = errors.Join(err, f.Close(), os.Remove(f.Name())) }()
-	var took []int64
-	block := make([]byte, 4096)
-	for start := time.Now(); len(took) < probeSyncsMin || len(took) < probeSyncsMax && time.Since(start) < d; {
-		began := time.Now()
+	block := make([]byte, blockBytes)
+	p, err = probe(d, func(int64) error {
 		if _, err := f.Write(block); err != nil {
-			return p, fmt.Errorf("machine: probe of syncs: %w", err)
+			return err
 		}
-		if err := syncData(f); err != nil {
-			return p, fmt.Errorf("machine: probe of syncs: %w", err)
-		}
-		took = append(took, int64(time.Since(began)))
+		return syncData(f)
+	})
+	if err != nil {
+		err = fmt.Errorf("machine: probe of syncs: %w", err)
 	}
-	slices.Sort(took)
-	return Probe{P50: took[len(took)/2], P99: took[len(took)*99/100]}, nil
+	return p, err
 }

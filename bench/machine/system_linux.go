@@ -26,6 +26,9 @@ func (m *Machine) system(dir string) {
 
 func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }
 
+// directFlag opens a file past the page cache.
+const directFlag = unix.O_DIRECT
+
 // procField is the value of the first line of a file in /proc that begins with name.
 func procField(file, name string) string {
 	text, err := os.ReadFile(file)

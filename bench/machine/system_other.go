@@ -2,7 +2,10 @@
 
 package machine
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
 // system knows no more than the Go runtime does.
 func (m *Machine) system(string) {
@@ -20,3 +23,9 @@ func MemoryAvailable() uint64 { return 0 }
 // residentBytes is how much memory of the machine this process holds; 0 if the system
 // does not say.
 func residentBytes() uint64 { return 0 }
+
+// systemSigns are none: there is nobody to ask.
+func systemSigns(string, time.Duration) []Sign { return nil }
+
+// directFlag opens a file past the page cache; there is none here.
+const directFlag = 0

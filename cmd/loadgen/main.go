@@ -11,7 +11,9 @@
 //	loadgen limit             the engine beside what the machine could do without it
 //	loadgen find-max          the highest rate that keeps a limit of latency
 //	loadgen sweep             the cost of an event as keys, shards and others grow
+//	loadgen peers             what a user would pick instead, beside the engine
 //	loadgen compare OLD NEW   what has changed between results, and whether by chance
+//	loadgen doctor            what will disturb a measurement on this machine
 //	loadgen report FILE ...   BENCHMARKS.md, charts and a page from the JSON of runs
 //
 // The exit code is 0 if all is well, 1 for wrong usage, 2 for a failure, 3 if a limit
@@ -95,7 +97,9 @@ type flags struct {
 	Limit   limitCommand   `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`
 	FindMax findMaxCommand `cmd:"" help:"Find the highest rate of an open loop that keeps a limit of latency."`
 	Sweep   sweepCommand   `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
+	Peers   peersCommand   `cmd:"" passthrough:"" help:"Measure what a user would pick instead, beside the engine: builds and runs bench/peers."`
 	Compare compareCommand `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
+	Doctor  doctorCommand  `cmd:"" help:"Look at the machine: how it syncs, and what will disturb a measurement."`
 	Profile profileCommand `cmd:"" help:"Say where the time went in a CPU profile of a run or of Go benchmarks, or what changed between two."`
 	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md, charts and an HTML page from the JSON results of runs."`
 	Child   childCommand   `cmd:"" hidden:"" help:"Run a child of crash or demo."`
