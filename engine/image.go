@@ -25,8 +25,8 @@ type image[K comparable, S any] struct {
 	key   *codec[K]
 	state *codec[S]
 	slab  slab.Image
-	data  []byte // entries, if the states hold pointers
-	ends  []int  // of each entry in data
+	data  []byte // entries: all if the states hold pointers, else those of a block
+	ends  []int  // of each entry in data, if that has all
 	bytes int
 	err   error
 }
@@ -55,12 +55,11 @@ func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
 
 // appendEntry appends one entry.
 func appendEntry[S any](dst, key []byte, state *codec[S], s *S) ([]byte, error) {
+	if state.dense > 0 {
+		return appendDense(dst, key, unsafe.Slice((*byte)(unsafe.Pointer(s)), state.dense)), nil
+	}
 	dst = binary.AppendUvarint(dst, uint64(len(key)))
 	dst = append(dst, key...)
-	if state.dense > 0 {
-		dst = binary.AppendUvarint(dst, uint64(state.dense))
-		return state.appendValue(dst, s)
-	}
 	// The length comes first, so the state is encoded behind room for the longest.
 	at := len(dst)
 	dst, err := state.append(append(dst, make([]byte, binary.MaxVarintLen32)...), s)
@@ -98,22 +97,42 @@ func (img *image[K, S]) Blocks(limit int, yield func(entries uint32, data []byte
 	if !img.state.pointerFree {
 		return img.cut(limit, yield)
 	}
-	block, entries := make([]byte, 0, min(limit, img.bytes)), uint32(0)
+	entries := uint32(0)
+	img.data = img.data[:0]
+	dense := img.state.dense
 	var err error
 	img.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		if block, err = appendEntry(block, key, img.state, (*S)(p)); err != nil {
+		if dense > 0 {
+			img.data = appendDense(img.data, key, unsafe.Slice((*byte)(p), dense))
+		} else if img.data, err = appendEntry(img.data, key, img.state, (*S)(p)); err != nil {
 			return false
 		}
-		if entries++; len(block) >= limit {
-			err = yield(entries, block)
-			block, entries = block[:0], 0
+		if entries++; len(img.data) >= limit {
+			err = yield(entries, img.data)
+			img.data, entries = img.data[:0], 0
 		}
 		return err == nil
 	})
 	if err == nil && entries > 0 {
-		err = yield(entries, block)
+		err = yield(entries, img.data)
 	}
 	return err
+}
+
+// appendDense appends the entry of a state that is encoded as it lies in memory. It is
+// most of the work of a round, so the usual lengths have a way of their own.
+func appendDense(dst, key, state []byte) []byte {
+	at, length := len(dst), 2+len(key)+len(state)
+	if len(key) >= 0x80 || len(state) >= 0x80 || cap(dst)-at < length {
+		dst = append(binary.AppendUvarint(dst, uint64(len(key))), key...)
+		return append(binary.AppendUvarint(dst, uint64(len(state))), state...)
+	}
+	dst = dst[: at+length : cap(dst)]
+	dst[at] = byte(len(key))
+	copy(dst[at+1:], key)
+	dst[at+1+len(key)] = byte(len(state))
+	copy(dst[at+2+len(key):], state)
+	return dst
 }
 
 // cut hands out the encoded entries in blocks.
@@ -144,6 +163,10 @@ func takeEntry(data []byte) (key, state, rest []byte, err error) {
 }
 
 func takeField(data []byte) (field, rest []byte, err error) {
+	if len(data) > 0 && data[0] < 0x80 && int(data[0]) < len(data) { // nearly always
+		end := 1 + int(data[0])
+		return data[1:end], data[end:], nil
+	}
 	n, head := binary.Uvarint(data)
 	if head <= 0 || n > uint64(len(data)-head) {
 		return nil, nil, errEntry
@@ -159,21 +182,35 @@ func (st *store[K, S, E, R]) Load(entries uint32, data []byte) error {
 		if err != nil {
 			return err
 		}
-		var zero S
-		st.program.scratch = zero // a codec may decode into memory that it finds
-		if err := b.state.decodeValue(encoded, &st.program.scratch); err != nil {
-			return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
-		}
 		hash := b.engine.routing.Hash(key, b.engine.routing.Seed)
 		if _, twice := st.slab.Find(hash, key); twice {
 			return fmt.Errorf("%w: a key is there twice", errEntry)
 		}
-		st.insert(hash, key, &st.program.scratch)
+		if err := st.loadEntry(hash, key, encoded); err != nil {
+			return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
+		}
 		data = rest
 	}
 	if len(data) != 0 {
 		return errEntry
 	}
+	return nil
+}
+
+// loadEntry adds a key with an encoded state. One that is encoded as it lies in memory
+// is copied to its place.
+func (st *store[K, S, E, R]) loadEntry(hash uint64, key, encoded []byte) error {
+	state := &st.program.binding.state
+	if state.pointerFree && state.dense > 0 && state.dense == len(encoded) {
+		copy(unsafe.Slice((*byte)(st.slab.Insert(hash, key)), state.dense), encoded)
+		return nil
+	}
+	var zero S
+	st.program.scratch = zero // a codec may decode into memory that it finds
+	if err := state.decodeValue(encoded, &st.program.scratch); err != nil {
+		return err
+	}
+	st.insert(hash, key, &st.program.scratch)
 	return nil
 }
 

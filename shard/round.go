@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/snapshot"
@@ -32,6 +33,7 @@ type round struct {
 	// freezing says that partitions are being copied right now.
 	freezing bool
 	upTo     uint64 // frames that the stamps depend on
+	runs     uint64 // of the shard, when the last batch was handed over
 
 	before int64 // log bytes at the start: what the snapshot will make superfluous
 	last   int64 // bytes of the last snapshot
@@ -49,6 +51,7 @@ type roundJob struct {
 	used    int
 	current Current // to be written when the snapshot is published
 	bytes   int64
+	took    time.Duration // to write the batch
 	err     error
 }
 
@@ -146,8 +149,24 @@ func (s *Shard) freezeSome() bool {
 		}
 	}
 	r.freezing = false
-	r.lane.begin(0)
+	r.lane.begin(r.pause(s.counters.runs))
 	return true
+}
+
+// roundPace is how long the lane rests for each moment that it has worked, while the
+// shard is busy: a round takes a core's time from shard and callers, and a log that
+// grows for some seconds more costs less (BenchmarkRound).
+const roundPace = 2
+
+// pause is how long the lane rests before the next batch: not at all if the shard has
+// made no run since the last one.
+func (r *round) pause(runs uint64) time.Duration {
+	busy := runs != r.runs
+	r.runs = runs
+	if !busy {
+		return 0
+	}
+	return roundPace * r.job.took
 }
 
 // thaw ends a round whose copying has ended the goroutine.
@@ -260,7 +279,9 @@ func (s *Shard) roundWork() {
 		r.job.err = r.job.finish(&s.cfg, r.number)
 		return
 	}
+	began := time.Now()
 	r.job.err = r.job.write(&s.cfg, r.number)
+	r.job.took = time.Since(began)
 }
 
 // blockBytes is the size of a snapshot's blocks.

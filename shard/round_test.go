@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
 )
@@ -374,5 +375,19 @@ func TestFailedRoundIsTriedAgainWhenTheLogHasGrownMore(t *testing.T) {
 	}
 	if r.counters.snapshots == 0 {
 		t.Fatal("not tried again")
+	}
+}
+
+// Goal: the lane rests between the batches of a busy shard, and writes at full speed for
+// one that has nothing else to do. Method: ask what it would do.
+func TestTheLaneRestsOnlyWhileTheShardIsBusy(t *testing.T) {
+	r := round{job: roundJob{took: time.Millisecond}}
+	for i, step := range []struct {
+		runs uint64
+		want time.Duration
+	}{{1, roundPace * time.Millisecond}, {1, 0}, {9, roundPace * time.Millisecond}, {9, 0}} {
+		if have := r.pause(step.runs); have != step.want {
+			t.Errorf("step %d: %v, want %v", i, have, step.want)
+		}
 	}
 }

@@ -414,3 +414,36 @@ func allocated(fn func()) uint64 {
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
 }
+
+// Goal: no sync of a file has more to write than syncBytes and a block, however large the
+// file is, so that nobody else's sync waits for long. Method: look how many syncs there
+// were after each block.
+func TestALargeFileIsSyncedInSteps(t *testing.T) {
+	fs := crashfs.New()
+	syncs := 0
+	fs.SetHook(func(op crashfs.Op) error {
+		if op.Kind == crashfs.Sync {
+			syncs++
+		}
+		return nil
+	})
+	w, err := Create(fs, "a", testID, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := make([]byte, 3<<20)
+	for wrote := len(data); wrote < 4*syncBytes; wrote += len(data) {
+		if err := w.Block(1, 0, 1, data); err != nil {
+			t.Fatal(err)
+		}
+		if least := wrote / (syncBytes + len(data)); syncs < least {
+			t.Fatalf("%d syncs behind %d bytes", syncs, wrote)
+		}
+	}
+	if err := w.EndPartition(1, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Finish(); err != nil || syncs > 5 {
+		t.Error(syncs, err)
+	}
+}
