@@ -12,6 +12,7 @@ import (
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/machine"
 	"github.com/keyfold/keyfold/bench/profile"
+	"github.com/keyfold/keyfold/bench/trace"
 	"github.com/keyfold/keyfold/bench/workload"
 )
 
@@ -67,6 +68,23 @@ func TestResultIsReadBackAsItWasWritten(t *testing.T) {
 	got, err := ReadFile(name)
 	if err != nil || got.Events != want.Events || got.Latency != want.Latency || fmt.Sprint(*got.Recovery) != fmt.Sprint(*want.Recovery) || got.Ack != "durable" {
 		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestStoredResultsDoNotSayWhereFilesWere(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "r.json")
+	r := result()
+	r.Profile.File, r.Profile.Flame = "/home/me/p/cpu.pb.gz", "/home/me/p/flame.html"
+	r.Slow = &trace.Slow{File: "/home/me/slow.trace"}
+	if err := r.WriteFile(name); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(name)
+	if err != nil || strings.Contains(string(text), "/home") || !strings.Contains(string(text), `"cpu.pb.gz"`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	if r.Slow.File != "/home/me/slow.trace" {
+		t.Error("the result itself was changed")
 	}
 }
 

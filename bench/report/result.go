@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/keyfold/keyfold/bench"
@@ -136,9 +137,20 @@ func (s *Store) Durability() string {
 	return "not durable; sync " + s.Sync
 }
 
-// WriteFile stores the result as JSON.
+// WriteFile stores the result as JSON. Where files were on this machine is left out.
 func (r *Result) WriteFile(name string) error {
-	text, err := json.MarshalIndent(r, "", "  ")
+	stored := *r
+	if r.Profile != nil {
+		p := *r.Profile
+		p.File, p.Flame = base(p.File), base(p.Flame)
+		stored.Profile = &p
+	}
+	if r.Slow != nil {
+		s := *r.Slow
+		s.File = base(s.File)
+		stored.Slow = &s
+	}
+	text, err := json.MarshalIndent(&stored, "", "  ")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
@@ -146,6 +158,14 @@ func (r *Result) WriteFile(name string) error {
 		return fmt.Errorf("report: %w", err)
 	}
 	return nil
+}
+
+// base is the name of a file without its directory; "" for none.
+func base(name string) string {
+	if name == "" {
+		return ""
+	}
+	return filepath.Base(name)
 }
 
 // ReadFile reads what WriteFile stored.
