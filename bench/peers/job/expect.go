@@ -23,17 +23,17 @@ const (
 
 // Expect is what the states must come to. It must be used by one goroutine at a time.
 type Expect struct {
-	keys    uint64
-	states  []limit.State // of each key, or nil if there are too many
-	total   int64
-	crowded bool // callers raced, so nobody knows which event of a key was the last
+	keys   uint64
+	states []limit.State // of each key, or nil if there are too many
+	raced  []bool        // of each key: its last events were, so nobody knows which was the last
+	total  int64
 }
 
 // NewExpect expects no events.
 func NewExpect(keys uint64) *Expect {
 	e := &Expect{keys: keys}
 	if keys <= PerKeyMax {
-		e.states = make([]limit.State, keys)
+		e.states, e.raced = make([]limit.State, keys), make([]bool, keys)
 	}
 	return e
 }
@@ -50,7 +50,6 @@ func (e *Expect) Filled() {
 // particular order.
 func (e *Expect) Sent(s limit.Stream, n uint64, raced bool) error {
 	e.total += int64(n)
-	e.crowded = e.crowded || raced
 	for at := uint64(0); at < n && e.states != nil; {
 		part := Next(s, at, n-at)
 		for i := range part.Keys {
@@ -59,6 +58,7 @@ func (e *Expect) Sent(s limit.Stream, n uint64, raced bool) error {
 				return err
 			}
 			e.states[number].Fold(part.Events[i].Value)
+			e.raced[number] = raced
 		}
 		at += uint64(len(part.Keys))
 	}
@@ -93,7 +93,10 @@ func (e *Expect) Compare(fields Fields, each func(fn func(key []byte, s limit.St
 			c.wrong("key %q was never sent", key)
 			return nil
 		}
-		if got, want := e.compared(s, fields), e.compared(e.states[number], fields); got != want {
+		if e.raced[number] {
+			s.Last = e.states[number].Last
+		}
+		if got, want := kept(s, fields), kept(e.states[number], fields); got != want {
 			c.wrong("key %q has %+v and must have %+v", key, got, want)
 		}
 		return nil
@@ -102,13 +105,10 @@ func (e *Expect) Compare(fields Fields, each func(fn func(key []byte, s limit.St
 	return c, err
 }
 
-// compared is the part of a state that is known.
-func (e *Expect) compared(s limit.State, fields Fields) limit.State {
+// kept is the part of a state that a peer keeps.
+func kept(s limit.State, fields Fields) limit.State {
 	if fields == Count {
 		return limit.State{Count: s.Count}
-	}
-	if e.crowded {
-		s.Last = 0
 	}
 	return s
 }
