@@ -2,11 +2,12 @@ package report
 
 import (
 	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/sizing"
 	"github.com/keyfold/keyfold/bench/stats"
 )
 
 // Rounds is what commands found out that measure several things in turn, or one thing
-// again and again: limit, sweep and find-max. It is empty in other results.
+// again and again: limit, sweep, find-max and size. It is empty in other results.
 type Rounds struct {
 	// Samples are the values of each round: what compare compares.
 	Samples []Sample `json:"samples,omitempty"`
@@ -19,6 +20,8 @@ type Rounds struct {
 	Curve []Point `json:"curve,omitempty"`
 	// Steps are the rates that find-max tried, in their order.
 	Steps []Step `json:"steps,omitempty"`
+	// Sizing is what size measured.
+	Sizing *sizing.Rates `json:"sizing,omitempty"`
 }
 
 // A Sample is what was measured once in each round.

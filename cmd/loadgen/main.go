@@ -14,6 +14,7 @@
 //	loadgen peers             what a user would pick instead, beside the engine
 //	loadgen compare OLD NEW   what has changed between results, and whether by chance
 //	loadgen doctor            what will disturb a measurement on this machine
+//	loadgen size              what a store of a given size will need
 //	loadgen report FILE ...   BENCHMARKS.md, charts and a page from the JSON of runs
 //
 // The exit code is 0 if all is well, 1 for wrong usage, 2 for a failure, 3 if a limit
@@ -100,6 +101,7 @@ type flags struct {
 	Peers   peersCommand   `cmd:"" passthrough:"" help:"Measure what a user would pick instead, beside the engine: builds and runs bench/peers."`
 	Compare compareCommand `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
 	Doctor  doctorCommand  `cmd:"" help:"Look at the machine: how it syncs, and what will disturb a measurement."`
+	Size    sizeCommand    `cmd:"" help:"Say what a store will need: memory, disk, seconds to recover, from rates measured here."`
 	Profile profileCommand `cmd:"" help:"Say where the time went in a CPU profile of a run or of Go benchmarks, or what changed between two."`
 	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md, charts and an HTML page from the JSON results of runs."`
 	Child   childCommand   `cmd:"" hidden:"" help:"Run a child of crash or demo."`
