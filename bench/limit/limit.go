@@ -127,7 +127,8 @@ func (o *Owner) touch(n int) {
 	}
 	for _, word := range words[:n] {
 		if word != 0 {
-			o.loads += uint32(o.slots[word-1].key[0])
+			s := &o.slots[word-1] // its end may be in the next cache line
+			o.loads += uint32(s.key[0]) + uint32(s.state.Max)
 		}
 	}
 }
