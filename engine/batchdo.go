@@ -165,7 +165,7 @@ func (r *batchRound) sendBlock(ctx context.Context, version uint16, index int, o
 // wait waits for all blocks and hands out the results.
 func (r *batchRound) wait(ctx context.Context) error {
 	for _, s := range r.sent {
-		err, completed := s.slot.Wait(ctx)
+		err, completed := s.slot.Wait(ctx, r.engine.patience(r.ack))
 		for _, i := range s.items {
 			if !completed {
 				r.abandon(i, unknown(ctx.Err()))

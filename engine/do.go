@@ -83,7 +83,7 @@ func (t *Table[K, S, E, R]) do(ctx context.Context, k K, e E, wait bool, ack Ack
 		c.release()
 		return value, err
 	}
-	err, completed := c.slot.Wait(ctx)
+	err, completed := c.slot.Wait(ctx, b.engine.patience(ack))
 	if !completed {
 		return value, unknown(ctx.Err())
 	}

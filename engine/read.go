@@ -104,7 +104,7 @@ func (t *Table[K, S, E, R]) read(ctx context.Context, k K, view func(*S), option
 		r.release()
 		return err
 	}
-	err, completed := r.slot.Wait(ctx)
+	err, completed := r.slot.Wait(ctx, b.engine.patience(ack))
 	if !completed {
 		return ctx.Err()
 	}

@@ -69,6 +69,9 @@ func (e *Engine) unclaimed(ctx context.Context, index int, outcome ring.Outcome,
 	return nil // stale: the route was replaced
 }
 
+// patience is how a caller waits for an ack. All shards wait in the same way.
+func (e *Engine) patience(ack Ack) shard.Patience { return e.shards[0].Patience(ack.level()) }
+
 // admit says whether a call may be made at all.
 func (e *Engine) admit(ctx context.Context, ack Ack) error {
 	if err := ctx.Err(); err != nil {

@@ -251,7 +251,7 @@ func benchmarkAck(b *testing.B, ack Ack, callers int) {
 		for pb.Next() {
 			PutBlockHeader(block, slot.Arm(), 1, ack)
 			r.post(block)
-			if err, _ := slot.Wait(b.Context()); err != nil {
+			if err, _ := slot.Wait(b.Context(), Patience{}); err != nil {
 				b.Error(err)
 				return
 			}

@@ -67,7 +67,8 @@ func (s *Shard) pin() (unpin func()) {
 // do and the waiting strategy has nothing left to try.
 func (s *Shard) loop() {
 	s.takeOver()
-	waiter := ring.NewWaiter(s.cfg.Wait.Spin, spinYields)
+	waiter := ring.NewWaiter(s.cfg.Wait.Spin, s.yields())
+	defer waiter.Busy()
 	for !s.life.finished {
 		if s.turn() {
 			waiter.Busy()
@@ -93,8 +94,15 @@ func (s *Shard) takeOver() {
 	}
 }
 
-// spinYields is how often a shard yields its thread after spinning, before it parks.
-const spinYields = 2
+// yields is how often a shard with nothing to do yields before it spins: those who
+// wait for its acks, or were woken by it, may need its P to go on. A pinned shard has
+// its CPU to itself, and never yields.
+func (s *Shard) yields() int {
+	if s.counters.pinned {
+		return 0
+	}
+	return 2
+}
 
 // park sleeps until there is something to do. The open frame is written first,
 // unless the sync under way will wake the shard anyway.

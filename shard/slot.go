@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+
+	"github.com/keyfold/keyfold/internal/ring"
 )
 
 // A Sink takes what an operation gave. Its methods are called by the shard
@@ -127,20 +129,39 @@ func (s *Slot) wakeUp() {
 	}
 }
 
-// spinWaits is how often a caller looks at its slot before it parks.
-const spinWaits = 4
+// A Patience says how a caller waits for its ack before it parks. The zero Patience
+// parks at once.
+type Patience struct {
+	Polls  int // looks at the slot, some 25 ns apart
+	Yields int // then looks with a yield between them
+}
+
+// Patience is how to wait for a block of this shard with ack. An ack that waits for the disk is not
+// worth looking for. One that does not comes within a turn: of a shard that has a CPU
+// to itself while the caller polls, of any other when the caller makes room for it.
+// Parking beside a pinned shard costs two switches of threads. BenchmarkCall has the
+// figures.
+func (s *Shard) Patience(ack Ack) Patience {
+	switch {
+	case ack != Applied:
+		return Patience{}
+	case s.cfg.Wait.CPU >= 0:
+		return Patience{Polls: 64, Yields: 4}
+	}
+	return Patience{Yields: 4}
+}
 
 // Wait waits until the block is completed, and returns the error of the shard. If
 // ctx ends before, it returns false: the slot then belongs to the shard until it
 // calls Released.
-func (s *Slot) Wait(ctx context.Context) (err error, completed bool) {
-	for range spinWaits {
-		if s.phase.Load() == slotDone {
-			return s.finish(), true
-		}
-		runtime.Gosched()
+func (s *Slot) Wait(ctx context.Context, patience Patience) (err error, completed bool) {
+	if s.look(patience) || !s.phase.CompareAndSwap(slotWaiting, slotParked) {
+		return s.finish(), true
 	}
-	if !s.phase.CompareAndSwap(slotWaiting, slotParked) {
+	if ctx.Done() == nil {
+		for s.phase.Load() != slotDone {
+			<-s.wake
+		}
 		return s.finish(), true
 	}
 	for s.phase.Load() != slotDone {
@@ -153,6 +174,23 @@ func (s *Slot) Wait(ctx context.Context) (err error, completed bool) {
 		}
 	}
 	return s.finish(), true
+}
+
+// look says whether the block was completed while patience lasted.
+func (s *Slot) look(patience Patience) bool {
+	for range patience.Polls {
+		if s.phase.Load() == slotDone {
+			return true
+		}
+		ring.Pause()
+	}
+	for range patience.Yields {
+		if s.phase.Load() == slotDone {
+			return true
+		}
+		runtime.Gosched()
+	}
+	return false
 }
 
 func (s *Slot) finish() error {

@@ -31,7 +31,7 @@ func mustPanic(t *testing.T, what string, f func()) {
 func TestSlotOfACancelledCallIsReleasedWithItsAck(t *testing.T) {
 	r := newRig(t)
 	c := r.send(Durable, add("0a"))
-	if _, completed := c.slot.Wait(canceled()); completed {
+	if _, completed := c.slot.Wait(canceled(), Patience{}); completed {
 		t.Fatal("the wait ended with an ack")
 	}
 	r.turn()
@@ -51,7 +51,7 @@ func TestSlotOfACancelledCallIsReleasedWithItsAck(t *testing.T) {
 func TestReleasedSlotServesItsNextCall(t *testing.T) {
 	r := newRig(t)
 	c := r.send(Durable, add("0a"))
-	c.slot.Wait(canceled())
+	c.slot.Wait(canceled(), Patience{})
 	r.settle()
 	r.post(r.block(c.slot.Arm(), Durable, adds("0a", 1)))
 	r.turn()
@@ -67,7 +67,7 @@ func TestAckOfAnOlderUseNeverReachesTheNextOne(t *testing.T) {
 	slot := new(Slots).New()
 	old := slot.Arm()
 	slot.complete(old.use, 1, nil)
-	slot.Wait(context.Background())
+	slot.Wait(context.Background(), Patience{})
 	slot.Arm()
 	mustPanic(t, "the ack of an older use was taken", func() { slot.complete(old.use, 1, nil) })
 	if slot.phase.Load() != slotWaiting {
@@ -107,7 +107,7 @@ func TestWakeUpOfAStreamDoesNotEndTheNextCall(t *testing.T) {
 	}
 	r.settle()
 	r.post(r.block(slot.Arm(), Durable, adds("0a", 1)))
-	if _, completed := slot.Wait(canceled()); completed {
+	if _, completed := slot.Wait(canceled(), Patience{}); completed {
 		t.Fatal("the call was told before the shard has seen its block")
 	}
 }
@@ -120,7 +120,7 @@ func TestLateWakeUpIsLookedThrough(t *testing.T) {
 		to := slot.Arm()
 		told := false
 		go func() {
-			_, told = slot.Wait(context.Background())
+			_, told = slot.Wait(context.Background(), Patience{})
 		}()
 		synctest.Wait()
 		slot.wake <- struct{}{}
@@ -142,7 +142,7 @@ func TestWaitEndsWithTheErrorOfItsAck(t *testing.T) {
 		slot, want := new(Slots).New(), errors.New("why not")
 		to := slot.Arm()
 		var got error
-		go func() { got, _ = slot.Wait(context.Background()) }()
+		go func() { got, _ = slot.Wait(context.Background(), Patience{}) }()
 		synctest.Wait()
 		slot.complete(to.use, 1, want)
 		synctest.Wait()

@@ -107,7 +107,7 @@ func calls(r *rig, seed uint64, count int) {
 		if random.IntN(8) == 0 {
 			ctx = canceled()
 		}
-		if err, completed := slot.Wait(ctx); !completed {
+		if err, completed := slot.Wait(ctx, Patience{}); !completed {
 			<-sink.done
 		} else if err != nil {
 			r.Error(err)

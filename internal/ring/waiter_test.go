@@ -1,6 +1,7 @@
 package ring_test
 
 import (
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,4 +59,30 @@ func TestWaiterTakesAnySettings(t *testing.T) {
 	if n := idles(&w, 10); n != 0 {
 		t.Errorf("parks after %d calls, want at once", n)
 	}
+}
+
+// Goal: a P is left to bring those work who spin, and room that one gives back is
+// another's.
+func TestOneWaiterLessThanThereArePsSpinsAtOnce(t *testing.T) {
+	if ring.RaceEnabled {
+		t.Skip("nobody spins under the race detector")
+	}
+	atProcs(t, func(t *testing.T) {
+		allowed := runtime.GOMAXPROCS(0) - 1
+		waiters := make([]ring.Waiter, allowed+1)
+		for i := range waiters {
+			waiters[i] = ring.NewWaiter(time.Hour, 0)
+			if park := waiters[i].Idle(); park != (i == allowed) {
+				t.Fatalf("with %d that spin: parks is %v", i, park)
+			}
+		}
+		for i := range waiters {
+			waiters[i].Busy()
+		}
+		late := ring.NewWaiter(time.Hour, 0)
+		if park := late.Idle(); park != (allowed == 0) {
+			t.Fatalf("when all are busy: parks is %v", park)
+		}
+		late.Busy()
+	})
 }
