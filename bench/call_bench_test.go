@@ -54,11 +54,11 @@ const spinLong = time.Second
 func callOptions() []namedOptions {
 	all := []namedOptions{{name: "options=zero"}}
 	for _, shards := range []int{1, 2} {
-		for _, pin := range []engine.PinMode{engine.PinAuto, engine.PinOff} {
+		for _, pin := range []engine.PinMode{engine.PinOff, engine.PinOn} {
 			for _, spin := range []time.Duration{-1, 0, spinLong} {
 				all = append(all, namedOptions{
 					name: fmt.Sprintf("shards=%d/pin=%s/spin=%s", shards,
-						map[engine.PinMode]string{engine.PinAuto: "on", engine.PinOff: "off"}[pin],
+						map[engine.PinMode]string{engine.PinOn: "on", engine.PinOff: "off"}[pin],
 						map[time.Duration]string{-1: "none", 0: "default", spinLong: "long"}[spin]),
 					options: engine.Options{Shards: shards, Pin: pin, Spin: spin},
 				})

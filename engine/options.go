@@ -47,8 +47,8 @@ type PinMode uint8
 
 // The modes of pinning.
 const (
-	PinAuto PinMode = iota // each shard to one of the allowed CPUs, unless a CPU quota applies
-	PinOff                 // never
+	PinOff PinMode = iota // no; the default
+	PinOn                 // each shard to one of the allowed CPUs, unless a CPU quota applies
 )
 
 // A LogDevice says who writes the files of the log. Both write the same bytes, and
@@ -85,7 +85,9 @@ type Options struct {
 	// SnapshotBytes is how much log starts a snapshot. Recovery replays about so much
 	// at most, or as much as the last snapshot was large. 0 means 256 MiB.
 	SnapshotBytes int64
-	// Pin says whether shards are pinned to CPUs.
+	// Pin says whether shards are pinned to CPUs. A pinned shard keeps its thread, so
+	// that waking it, or being woken by it, costs a switch of threads: it is for
+	// machines with a CPU to spare for each shard, and a long Spin.
 	Pin PinMode
 	// Spin is how long an idle shard looks for work before it sleeps. 0 means 20 us,
 	// less than 0 not at all. A shard that spins for long takes a CPU from the host.
@@ -158,7 +160,7 @@ func (o *Options) check() error {
 		{powerOfTwo(o.InboxBytes) && o.InboxBytes <= inboxBytesMax, fmt.Sprintf("InboxBytes must be a power of two up to %d, not %d", inboxBytesMax, o.InboxBytes)},
 		{o.SnapshotBytes > 0, fmt.Sprintf("SnapshotBytes must be more than 0, not %d", o.SnapshotBytes)},
 		{o.SegmentBytes >= 4<<10 && o.SegmentBytes <= 1<<30, fmt.Sprintf("SegmentBytes must be 4 KiB to 1 GiB, not %d", o.SegmentBytes)},
-		{o.Pin <= PinOff && o.Device <= DeviceDirect, "Pin and Device must be one of their modes"},
+		{o.Pin <= PinOn && o.Device <= DeviceDirect, "Pin and Device must be one of their modes"},
 	} {
 		if !c.ok {
 			return fmt.Errorf("keyfold: Options.%s", c.rule)
@@ -184,7 +186,7 @@ func (o *Options) cpus() []int {
 	for i := range cpus {
 		cpus[i] = -1
 	}
-	if o.Pin == PinOff || !o.Environment.OperatingSystem {
+	if o.Pin != PinOn || !o.Environment.OperatingSystem {
 		return cpus
 	}
 	if _, limited := affinity.Quota(); limited {
