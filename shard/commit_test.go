@@ -315,3 +315,33 @@ func TestEventsAreAcknowledgedUnderEndlessReads(t *testing.T) {
 	}
 	event.want("while reads go on", true)
 }
+
+// Goal: the disk does not wait while callers are told: the sync of those who came
+// meanwhile is under way before the acks of the last one are given. Method: a caller
+// who went away hears of its ack on the shard goroutine, and looks at the lane there.
+func TestNextSyncBeginsBeforeTheAcksOfTheLast(t *testing.T) {
+	r := newRig(t)
+	slot := r.cfg.Slots.New()
+	onRelease := false
+	slot.Sink = sinkFunc(func() { onRelease = r.log.lane.busy && r.log.appended.Load() == 2 })
+	r.post(r.block(slot.Arm(), Durable, adds("0a", 1)))
+	slot.Wait(canceled(), Patience{})
+	r.turn()
+	second := r.send(Durable, add("1b"))
+	r.turn()
+	r.sync()
+	r.turn()
+	if !onRelease {
+		t.Fatal("the first call was told while nothing was under way for the second")
+	}
+	second.want("written, not synced", false)
+	r.sync()
+	r.turn()
+	second.want("second sync", true)
+}
+
+// A sinkFunc is called when a slot is released.
+type sinkFunc func()
+
+func (sinkFunc) Refused(int, uint16, []byte, []byte, error) {}
+func (f sinkFunc) Released()                                { f() }

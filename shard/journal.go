@@ -241,8 +241,20 @@ func (s *Shard) synced() {
 		j.rotation = nil
 		s.releaseWritten()
 	}
+	s.syncNext()
 	s.acks.durable.release(j.durable, nil)
 	s.listen()
+}
+
+// syncNext starts the next sync with what came during the last one, before those who
+// waited for that one are told: the disk works while they are woken. A round that wants
+// to begin does so between two syncs.
+func (s *Shard) syncNext() {
+	if s.cfg.Log.Sync != SyncAlways || s.round.phase == roundWanted {
+		return
+	}
+	s.flush()
+	s.startSync()
 }
 
 // force asks for a sync of everything accepted so far, whatever the mode.
