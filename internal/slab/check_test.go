@@ -1,6 +1,9 @@
 package slab
 
-import "fmt"
+import (
+	"fmt"
+	"unsafe"
+)
 
 // check returns the first broken invariant of a table.
 func (t *Table) check() error {
@@ -17,7 +20,7 @@ func (t *Table) checkIndex() error {
 		return fmt.Errorf("%d slots in an index for %d", n, t.limit)
 	}
 	words := uint64(t.mask) + 1
-	if tooLarge := t.limit > 0 && words > indexWordsMin && uint64(n)*5 < words; tooLarge || uint64(n)*5 > words*4 {
+	if uint64(n)*5 > words*4 {
 		return fmt.Errorf("%d slots in an index of %d words", n, words)
 	}
 	used, seen := uint32(0), make([]bool, n)
@@ -98,11 +101,77 @@ func (v *vector) check() error {
 	if v.count > v.room || v.lastRoom() == 0 || v.lastRoom() > v.per() {
 		return fmt.Errorf("%d records, room for %d in %d chunks of %d", v.count, v.room, last+1, v.per())
 	}
-	if last > 0 && v.count+max(1, v.per()/2) <= uint32(last)<<v.shift {
-		return fmt.Errorf("%d records in %d chunks of %d", v.count, last+1, v.per())
-	}
 	if uint64(v.per())*uint64(v.stride) > chunkBytes && v.per() > 1 {
 		return fmt.Errorf("chunk of %d records of %d bytes", v.per(), v.stride)
 	}
 	return nil
 }
+
+// check returns the first broken invariant of an arena.
+func (a *Arena) check() error {
+	if a == nil {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	used, kept := 0, 0
+	for i, r := range a.regions.all {
+		if err := r.check(int(a.regions.longest[i])); err != nil {
+			return fmt.Errorf("region %d: %w", i, err)
+		}
+		used += regionPages - r.free
+		kept += regionPages - r.gone.count(0, regionPages)
+	}
+	if used != a.regions.used || kept != a.regions.kept {
+		return fmt.Errorf("%d pages used and %d kept, counted as %d and %d", used, kept, a.regions.used, a.regions.kept)
+	}
+	return a.carver.check()
+}
+
+// check returns the first broken invariant of a region whose longest free run is said
+// to be at most longest.
+func (r *region) check(longest int) error {
+	free := 0
+	for page := range regionPages {
+		used, gone := r.used.count(page, 1), r.gone.count(page, 1)
+		if free += 1 - used; used+gone > 1 {
+			return fmt.Errorf("page %d is used and gone", page)
+		}
+		if r.carved != nil && r.carved[page] != nil && used == 0 {
+			return fmt.Errorf("page %d is carved and free", page)
+		}
+	}
+	if free != r.free {
+		return fmt.Errorf("%d pages are free, counted as %d", free, r.free)
+	}
+	if _, _, ok := r.find(longest + 1); ok {
+		return fmt.Errorf("there is a run of more than %d free pages", longest)
+	}
+	return nil
+}
+
+// check returns the first broken invariant of the lists.
+func (c *carver) check() error {
+	for class := range c.partly {
+		var before *carvedPage
+		for p := c.partly[class]; p != nil; before, p = p, p.next {
+			if p.prev != before || p.class != class || p.free == 0 || p.free == allFree(class) || p.region.carved[p.page] != p {
+				return fmt.Errorf("class %d: page %+v does not belong into the list", class, *p)
+			}
+		}
+	}
+	return nil
+}
+
+// arenas are the kinds of memory that a table must be correct in.
+var arenas = map[string]func() *Arena{"heap": func() *Arena { return nil }, "mapped": NewArena}
+
+// close closes an arena, if it is one.
+func (a *Arena) close() {
+	if a != nil {
+		a.Close()
+	}
+}
+
+// word is the first word of a state.
+func word(state unsafe.Pointer) uint64 { return *(*uint64)(state) }

@@ -28,9 +28,14 @@ type index struct {
 func emptyIndex() index { return index{words: unsafe.Pointer(&none)} }
 
 // newIndex returns a free index of a power of two of words.
-func newIndex(words uint64) index {
+func newIndex(words uint64, a *Arena) index {
+	bytes := int(words) * indexWord
+	p := a.allocate(bytes)
+	if bytes <= regionBytes/2 { // a larger block is zero, and need not be touched yet
+		clearMemory(p, bytes)
+	}
 	return index{
-		words: allocate(int(words) * indexWord),
+		words: p,
 		mask:  uint32(words - 1),
 		limit: uint32(words * 4 / 5),
 	}
@@ -87,12 +92,23 @@ func (x *index) remove(position uint32, s *store) {
 // resize replaces x by an index of so many words over the same store. The keys
 // are not read.
 func (x *index) resize(words uint64, s *store) {
-	next := newIndex(words)
+	next := newIndex(words, s.arena)
 	for slot := range s.entries.count {
 		next.place(s.head(slot).hash, slot)
 	}
-	x.release()
+	x.release(s.arena)
 	*x = next
+}
+
+// reserve makes room for n slots.
+func (x *index) reserve(n uint32, s *store) {
+	words := uint64(indexWordsMin)
+	for words*4/5 < uint64(n) {
+		words *= 2
+	}
+	if n > x.limit {
+		x.resize(words, s)
+	}
 }
 
 // grow makes room for one more slot.
@@ -117,12 +133,12 @@ func (x *index) bytes() int {
 	if x.limit == 0 {
 		return 0
 	}
-	return (int(x.mask) + 1) * indexWord
+	return blockBytes((int(x.mask) + 1) * indexWord)
 }
 
 // release gives back the memory.
-func (x *index) release() {
+func (x *index) release(a *Arena) {
 	if x.limit > 0 {
-		release(x.words, x.bytes())
+		a.release(x.words, x.bytes())
 	}
 }

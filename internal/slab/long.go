@@ -63,7 +63,7 @@ func (s *store) addLong(key []byte, slot uint32) uint32 {
 		s.long = append(s.long, longKeys{blocks: newVector(classBytes(len(s.long)))})
 	}
 	l := &s.long[class]
-	l.blocks.push()
+	l.blocks.push(s.arena)
 	b := l.blocks.count - 1
 	l.setOwner(b, slot)
 	copy(l.key(b, len(key)), key)
@@ -78,5 +78,5 @@ func (s *store) removeLong(n int, b uint32) {
 		copyMemory(l.blocks.at(b), l.blocks.at(last), int(l.blocks.stride))
 		s.head(l.owner(b)).block = b
 	}
-	l.blocks.pop()
+	l.blocks.pop(s.arena)
 }

@@ -3,6 +3,7 @@ package slab
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"testing"
@@ -14,6 +15,7 @@ import (
 // model is what a table is compared with. States are 8 to 16 bytes, the first 8 of
 // which are a counter.
 type model struct {
+	arena  *Arena
 	table  *Table
 	hash   func([]byte) uint64
 	want   map[string]uint64
@@ -42,12 +44,19 @@ func (m *model) pick(t *rapid.T) []byte {
 func (m *model) upsert(t *rapid.T) {
 	key := m.pick(t)
 	_, known := m.want[string(key)]
-	state, ok := m.table.Find(m.hash(key), key)
+	find := m.table.Find
+	if rapid.Bool().Draw(t, "at once") {
+		find = m.table.Add
+	}
+	state, ok := find(m.hash(key), key)
 	if ok != known {
 		t.Fatalf("key of %d bytes: found %v, want %v", len(key), ok, known)
 	}
 	if !ok {
-		if state = m.table.Insert(m.hash(key), key); *(*uint64)(state) != 0 {
+		if state == nil {
+			state = m.table.Insert(m.hash(key), key)
+		}
+		if *(*uint64)(state) != 0 {
 			t.Fatalf("a new state holds %d", *(*uint64)(state))
 		}
 	}
@@ -63,6 +72,10 @@ func (m *model) delete(t *rapid.T) {
 		t.Fatalf("key of %d bytes: deleted %v, want %v", len(key), ok, known)
 	}
 	delete(m.want, string(key))
+}
+
+func (m *model) reserve(t *rapid.T) {
+	m.table.Reserve(rapid.IntRange(0, 300).Draw(t, "keys"), rapid.IntRange(0, 100).Draw(t, "key bytes"))
 }
 
 func (m *model) clear(t *rapid.T) {
@@ -87,7 +100,7 @@ func (m *model) touch(t *rapid.T) {
 
 // check compares table and image with what they should hold.
 func (m *model) check(t *rapid.T) {
-	if err := m.table.check(); err != nil {
+	if err := errors.Join(m.table.check(), m.arena.check()); err != nil {
 		t.Fatal(err)
 	}
 	if m.table.Len() != len(m.want) || m.image.Len() != len(m.frozen) {
@@ -123,13 +136,15 @@ func TestTableIsAMapAndImagesAreFrozen(t *testing.T) {
 	for name, hash := range hashes {
 		t.Run("hash="+name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
+				arena := arenas[rapid.SampledFrom([]string{"heap", "mapped"}).Draw(t, "arena")]()
+				defer arena.close()
 				m := &model{
-					table: New(rapid.IntRange(8, 16).Draw(t, "state")), hash: hash,
+					arena: arena, table: arena.New(rapid.IntRange(8, 16).Draw(t, "state")), hash: hash,
 					want: map[string]uint64{}, frozen: map[string]uint64{},
 				}
 				t.Repeat(map[string]func(*rapid.T){
 					"": m.check, "upsert": m.upsert, "upsert2": m.upsert, "upsert3": m.upsert,
-					"delete": m.delete, "copy": m.copy, "touch": m.touch, "clear": m.clear,
+					"delete": m.delete, "copy": m.copy, "touch": m.touch, "clear": m.clear, "reserve": m.reserve,
 				})
 			})
 		})
@@ -145,14 +160,19 @@ func TestTableIsAMapThroughGrowthAndShrinking(t *testing.T) {
 			if name != "xxh3" {
 				steps, ids = 6000, 1200
 			}
-			growAndShrink(t, hash, steps, ids)
+			for name, arena := range arenas {
+				if name == "heap" || mapsMemory() {
+					growAndShrink(t, arena(), hash, steps, ids)
+				}
+			}
 		})
 	}
 }
 
-func growAndShrink(t *testing.T, hash func([]byte) uint64, steps int, ids uint64) {
+func growAndShrink(t *testing.T, arena *Arena, hash func([]byte) uint64, steps int, ids uint64) {
 	r := newRand(t)
-	table, want := New(24), map[string]uint64{}
+	defer arena.close()
+	table, want := arena.New(24), map[string]uint64{}
 	for step := range steps {
 		id := r.Uint64N(ids)
 		key := numberKey(id, 8+int(id*id%23)*int(id%3))
@@ -175,6 +195,9 @@ func growAndShrink(t *testing.T, hash func([]byte) uint64, steps int, ids uint64
 		if step%(steps/40) == 0 {
 			mustCheck(t, table)
 			if err := same(table.All, want); err != nil {
+				t.Fatalf("step %d: %v", step, err)
+			}
+			if err := arena.check(); err != nil {
 				t.Fatalf("step %d: %v", step, err)
 			}
 		}

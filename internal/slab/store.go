@@ -27,10 +27,11 @@ type header struct {
 // store holds keys and states under dense slot numbers. It knows nothing of
 // hashing beyond keeping 32 bits of it for each key.
 type store struct {
-	entries    vector
 	inline     uint32 // bytes of the inline key area; 0 before the first key
 	stateBytes uint32
+	entries    vector
 	long       []longKeys // by class; empty until the first long key
+	arena      *Arena     // nil: the Go heap
 }
 
 // entryBytes is the size of an entry: header and key, then the state, both
@@ -88,7 +89,7 @@ func (s *store) add(hash uint32, key []byte) unsafe.Pointer {
 
 // put appends an entry in the present layout.
 func (s *store) put(hash uint32, key []byte) unsafe.Pointer {
-	entry := s.entries.push()
+	entry := s.entries.push(s.arena)
 	h := (*header)(entry)
 	h.hash, h.length = hash, uint16(len(key))
 	if len(key) <= int(s.inline) {
@@ -113,7 +114,7 @@ func (s *store) remove(slot uint32) {
 			s.long[classOf(int(h.length))].setOwner(h.block, slot)
 		}
 	}
-	s.entries.pop()
+	s.entries.pop(s.arena)
 }
 
 // adapt moves everything into the layout that suits the present keys best. Slots
@@ -123,7 +124,7 @@ func (s *store) adapt() {
 	if best == s.inline {
 		return
 	}
-	next := store{stateBytes: s.stateBytes}
+	next := store{stateBytes: s.stateBytes, arena: s.arena}
 	next.setInline(best)
 	for slot := range s.entries.count {
 		entry := s.entries.at(slot)
@@ -174,8 +175,8 @@ func (s *store) bytes() int {
 
 // releaseAll gives back all memory.
 func (s *store) releaseAll() {
-	s.entries.releaseAll()
+	s.entries.releaseAll(s.arena)
 	for i := range s.long {
-		s.long[i].blocks.releaseAll()
+		s.long[i].blocks.releaseAll(s.arena)
 	}
 }

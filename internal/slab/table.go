@@ -48,18 +48,19 @@ type Table struct {
 	store
 }
 
-// New returns an empty table with states of stateBytes, which may be 0. It panics
-// if stateBytes is negative.
-func New(stateBytes int) *Table {
-	if stateBytes < 0 {
-		panic(fmt.Sprintf("slab: state of %d bytes", stateBytes))
-	}
-	return &Table{index: emptyIndex(), store: store{stateBytes: uint32(stateBytes)}}
-}
+// New returns an empty table on the Go heap; see [Arena.New].
+func New(stateBytes int) *Table { return (*Arena)(nil).New(stateBytes) }
 
 // Touch asks for the index word at the home position of hash to be brought into
 // the cache. It changes nothing.
-func (t *Table) Touch(hash uint64) { prefetch(unsafe.Pointer(t.index.at(uint32(hash) & t.mask))) }
+func (t *Table) Touch(hash uint64) {
+	word := unsafe.Pointer(t.index.at(uint32(hash) & t.mask))
+	if t.entries.room > 1<<(t.entries.shift&31) {
+		prefetchBoth(word, t.entries.list()) // the next touch reads from the list
+		return
+	}
+	prefetch(word)
+}
 
 // TouchEntry asks for the entry that hash most likely leads to, by its index word.
 // It changes nothing, and is quick when the word has been brought in by Touch.
@@ -125,14 +126,50 @@ func loadWord(p unsafe.Pointer, offset int) uint64 {
 // 8-byte aligned. The pointer is valid until the next Insert or Delete. The key is
 // copied. Insert panics if the key is longer than [KeyBytesMax].
 func (t *Table) Insert(hash uint64, key []byte) (state unsafe.Pointer) {
+	t.admit(key)
+	t.index.place(uint32(hash), t.entries.count)
+	return t.store.add(uint32(hash), key)
+}
+
+// Add is Find and, if the key is not there, Insert. It reports whether it was there,
+// for one search in the index.
+func (t *Table) Add(hash uint64, key []byte) (state unsafe.Pointer, found bool) {
+	t.admit(key)
+	position, found := t.locate(uint32(hash), key)
+	if found {
+		return t.state(t.entries.at(t.slot(*t.index.at(position)))), true
+	}
+	*t.index.at(position) = uint32(hash)&^t.mask | (t.entries.count + 1)
+	return t.store.add(uint32(hash), key), false
+}
+
+// admit makes room in the index for one more key, and panics if that must not be.
+func (t *Table) admit(key []byte) {
 	if len(key) > KeyBytesMax || t.entries.count == slotsMax {
 		panic(fmt.Sprintf("slab: insert of a key of %d bytes into a table of %d", len(key), t.entries.count))
 	}
 	if t.entries.count == t.limit {
 		t.index.grow(&t.store)
 	}
-	t.index.place(uint32(hash), t.entries.count)
-	return t.store.add(uint32(hash), key)
+}
+
+// Reserve makes room for keys more keys of keyBytes each, so that inserting them makes
+// no step of growth. Keys of other lengths may come; those longer than keyBytes may
+// take memory of their own. The room is kept until a key is deleted. Reserve does
+// nothing if keys is not positive, or more than a table holds.
+func (t *Table) Reserve(keys, keyBytes int) {
+	if keys <= 0 || uint64(keys)+uint64(t.entries.count) > slotsMax {
+		return
+	}
+	n := t.entries.count + uint32(keys)
+	t.index.reserve(n, &t.store)
+	if t.inline == 0 {
+		if keyBytes > inlineMax {
+			keyBytes = 0 // they get blocks of their own
+		}
+		t.setInline(inlineFor(keyBytes))
+	}
+	t.entries.reserve(t.arena, n)
 }
 
 // Delete removes key and reports whether it was there.
@@ -152,12 +189,12 @@ func (t *Table) Delete(hash uint64, key []byte) bool {
 	return true
 }
 
-// locate returns the position of the word of key.
+// locate returns the position of the word of key, or the free one where it belongs.
 func (t *Table) locate(hash uint32, key []byte) (position uint32, ok bool) {
 	for position = hash & t.mask; ; position = (position + 1) & t.mask {
 		word := *t.index.at(position)
 		if word == 0 {
-			return 0, false
+			return position, false
 		}
 		if t.sameTag(word, hash) && t.holds(t.entries.at(t.slot(word)), hash, key) {
 			return position, true
