@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/keyfold/keyfold/internal/slab"
 	"github.com/keyfold/keyfold/shard"
 )
 
@@ -22,6 +23,7 @@ type Engine struct {
 	tables   []Definition // by id
 	bindings []attachment // by id
 	lock     io.Closer
+	memory   *slab.Arena // of all tables
 
 	shards []*shard.Shard
 	route  atomic.Pointer[route] // Open's store publishes to every call
@@ -84,6 +86,7 @@ func (e *Engine) end() error {
 	for _, t := range e.tables {
 		t.detach()
 	}
+	e.memory.Close()
 	return errors.Join(append(errs, e.lock.Close())...)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/slab"
 	"github.com/keyfold/keyfold/shard"
 	"github.com/keyfold/keyfold/wal"
 )
@@ -42,7 +43,7 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{dir: filepath.Clean(dir), options: o}
+	e := &Engine{dir: filepath.Clean(dir), options: o, memory: slab.NewArena()}
 	e.closing.done = make(chan struct{})
 	if err := e.enter(); err != nil {
 		return nil, err
@@ -51,6 +52,7 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 		for _, t := range e.tables {
 			t.detach()
 		}
+		e.memory.Close()
 		return nil, errors.Join(err, e.lock.Close())
 	}
 	return e, nil

@@ -22,7 +22,7 @@ type program[K comparable, S, E, R any] struct {
 
 // NewStore makes the empty state of one partition.
 func (p *program[K, S, E, R]) NewStore() shard.Store {
-	return &store[K, S, E, R]{program: p, slab: *slab.New(p.binding.cellBytes())}
+	return &store[K, S, E, R]{program: p, slab: *p.binding.engine.memory.New(p.binding.cellBytes())}
 }
 
 // Touch asks for the index words of targets.
@@ -45,6 +45,18 @@ type store[K comparable, S, E, R any] struct {
 	program *program[K, S, E, R]
 	slab    slab.Table // not behind a pointer: one cache miss less for each event
 	heap    heap[S]
+	_       [storePadding]byte // to whole cache lines: what a lookup reads is in the first
+}
+
+// storePadding makes the size of a store three cache lines. The allocator then puts each
+// at the beginning of one, and their beginnings do not all fall into the same sets.
+const storePadding = 3*64 - unsafe.Sizeof(unlined{})
+
+// unlined is a store without its padding, of whatever types.
+type unlined struct {
+	program unsafe.Pointer
+	slab    slab.Table
+	heap    heap[byte]
 }
 
 // cell is what the slab holds of a state with pointers.
