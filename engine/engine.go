@@ -28,7 +28,9 @@ type Engine struct {
 	shards []*shard.Shard
 	route  atomic.Pointer[route] // Open's store publishes to every call
 	slots  shard.Slots
-	spare  shard.FreeList // slots of batches and producers
+	spare  shard.FreeList // slots of batches, producers and feeds
+	// sources counts those that were given to shards; each add takes the next shard.
+	sources atomic.Uint64
 
 	recovery Recovery
 	closing  closing

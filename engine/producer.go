@@ -45,8 +45,8 @@ type Producer[K comparable, S, E, R any] struct {
 	slot    *shard.Slot
 	route   *route
 	buffers []buffer // by shard; all routed by route
-	scratch []byte // a key behind one byte, so that a codec that cuts is found out
-	key     K // of the event being sent, here so that it does not escape
+	scratch []byte   // a key behind one byte, so that a codec that cuts is found out
+	key     K        // of the event being sent, here so that it does not escape
 	event   E
 	sent    uint64 // events in inboxes, since the producer was made
 	unsent  uint64 // events that no inbox took, since the producer was made
@@ -68,6 +68,8 @@ func (b *buffer) begin() {
 		b.block = append(b.block[:0], make([]byte, shard.BlockHeaderBytes)...)
 	}
 }
+
+func (b *buffer) clear() { b.count, b.block = 0, b.block[:0] }
 
 func (b *buffer) add(op []byte) {
 	b.begin()
@@ -162,7 +164,7 @@ func (p *Producer[K, S, E, R]) tryPush(index int) ring.Outcome {
 	outcome := p.binding.engine.claim(index, p.route.versions[index], b.block)
 	if outcome == ring.Claimed {
 		p.sent += uint64(b.count)
-		b.count, b.block = 0, b.block[:0]
+		b.clear()
 	}
 	return outcome
 }
@@ -229,7 +231,7 @@ func (p *Producer[K, S, E, R]) refuse(index int, err error) {
 		p.refused.Refused(0, p.binding.id, key, event, err)
 	})
 	p.unsent += uint64(b.count)
-	b.count, b.block = 0, b.block[:0]
+	b.clear()
 }
 
 // handBack calls the user's Refused, or keeps the first error for Flush.

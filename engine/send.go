@@ -54,10 +54,7 @@ func (e *Engine) unclaimed(ctx context.Context, index int, outcome ring.Outcome,
 	s := e.shards[index]
 	switch outcome {
 	case ring.Closed:
-		if err := s.Err(); err != nil {
-			return err
-		}
-		return ErrClosed
+		return e.gone(index)
 	case ring.Full:
 		if !wait {
 			return ErrOverloaded
@@ -71,6 +68,14 @@ func (e *Engine) unclaimed(ctx context.Context, index int, outcome ring.Outcome,
 
 // patience is how a caller waits for an ack. All shards wait in the same way.
 func (e *Engine) patience(ack Ack) shard.Patience { return e.shards[0].Patience(ack.level()) }
+
+// gone is why a shard takes nothing any more.
+func (e *Engine) gone(index int) error {
+	if err := e.shards[index].Err(); err != nil {
+		return err
+	}
+	return ErrClosed
+}
 
 // admit says whether a call may be made at all.
 func (e *Engine) admit(ctx context.Context, ack Ack) error {

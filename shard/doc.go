@@ -8,6 +8,9 @@
 // until the shard is stopped; tests make them one by one, with the sync and the
 // snapshot writer in their own hands, so that every interleaving can be tried.
 //
+// A [Feed] is read by the shard itself, in every turn: what it brings for this shard
+// is a block like those of the inbox, without having been there.
+//
 // # Ownership
 //
 // Partitions, the open frame and all queues belong to the shard goroutine. Two

@@ -193,6 +193,7 @@ func (s *Shard) seal() {
 
 // end stops the lanes and leaves nothing behind.
 func (s *Shard) end() {
+	s.endFeeds()
 	s.log.pulse.timer.Stop()
 	s.log.lane.stop()
 	s.round.lane.stop()

@@ -28,6 +28,7 @@ type Shard struct {
 	acks  acks
 	round round
 
+	feeds    []Feed // polled in every turn
 	control  chan func()
 	failure  atomic.Pointer[FailedError] // fail's store publishes to Err
 	owner    owner
@@ -141,8 +142,9 @@ func (s *Shard) turn() bool {
 		s.applyRun()
 		busy = true
 	}
-	busy = s.advanceRound() || busy // first, because a round begins between two syncs
-	busy = s.commit(drained) || busy
+	fed := s.pollFeeds()
+	busy = s.advanceRound() || busy || fed // first, because a round begins between two syncs
+	busy = s.commit(drained && !fed) || busy
 	return s.advanceEnd() || busy
 }
 

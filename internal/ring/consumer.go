@@ -64,6 +64,9 @@ func (r *Ring) Release() {
 // returned. It compares with those of SetRoute and Close by <, and never runs back.
 func (r *Ring) Position() uint64 { return r.consumer.next * wordBytes }
 
+// Closed reports whether the ring was closed. It is safe for concurrent use.
+func (r *Ring) Closed() bool { return r.tail.Load()&closedBit != 0 }
+
 // Drained reports whether the ring is closed, and everything that was claimed has
 // been consumed and released: nothing will ever come out of it again.
 func (r *Ring) Drained() bool {

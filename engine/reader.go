@@ -1,0 +1,276 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime/debug"
+
+	"github.com/keyfold/keyfold/internal/ring"
+	"github.com/keyfold/keyfold/shard"
+)
+
+const (
+	// pollRecords is how many records a source is asked for, for each shard: what the
+	// shard owns of them is a whole run.
+	pollRecords    = 64
+	pollRecordsMax = 1 << 10
+)
+
+// A reader is the side of a feed that belongs to the shard that polls it.
+type reader[K comparable, S, E, R any] struct {
+	feed    *Feed
+	binding *binding[K, S, E, R]
+	source  Source[K, E]
+	options SourceOptions[K, E]
+	home    int // the shard that polls
+	route   *route
+	scratch []byte // a key behind one byte, so that a codec that cuts is found out
+
+	records []Record[K, E]
+	filled  int // records polled
+	next    int // of them to be encoded
+	ended   bool
+	failure error // why it has ended, if not well
+	refused refusals
+	marks   marks
+}
+
+// Poll is called by the shard. Whatever a function of the user's does in it ends the
+// feed at worst.
+func (r *reader[K, S, E, R]) Poll() (block []byte, state shard.FeedState) {
+	returned := false
+	defer func() {
+		if !returned {
+			r.fail(&PanicError{Value: recover(), Stack: debug.Stack()})
+			block, state = nil, shard.FeedBusy
+		}
+	}()
+	block, state = r.poll()
+	returned = true
+	return block, state
+}
+
+func (r *reader[K, S, E, R]) poll() (block []byte, state shard.FeedState) {
+	r.ended = r.ended || r.feed.stop.Load()
+	if now := r.binding.engine.route.Load(); now != r.route {
+		r.adopt(now)
+	}
+	settled := r.inFlight() == 0 // before that is told
+	r.tell()
+	switch {
+	case r.feed.outlets[r.home].count > 0:
+		return r.ownBlock(), shard.FeedBusy
+	case !r.handOver():
+		return nil, r.waiting()
+	case r.next < r.filled:
+	case r.ended && settled:
+		return nil, shard.FeedOver
+	case r.ended:
+		r.awaitSettled(1)
+		return nil, r.waiting()
+	case r.inFlight() >= uint64(r.options.InFlightMax):
+		r.awaitSettled(2)
+		return nil, r.waiting()
+	case !r.read():
+		return nil, shard.FeedIdle
+	}
+	r.encode()
+	r.handOver()
+	return r.ownBlock(), shard.FeedBusy
+}
+
+// waiting is the state of a feed that waits for its usher.
+func (r *reader[K, S, E, R]) waiting() shard.FeedState {
+	if r.feed.usher.out.Load() {
+		return shard.FeedIdle
+	}
+	return shard.FeedBusy // it is back already, or something else has changed
+}
+
+// read polls the source. It says whether that gave records, or the end.
+func (r *reader[K, S, E, R]) read() bool {
+	n, err := r.source.Poll(r.records)
+	if n < 0 || n > len(r.records) {
+		n, err = 0, fmt.Errorf("keyfold: table %q: Poll of a source returned %d for %d records", r.binding.table.spec.Name, n, len(r.records))
+	}
+	r.next, r.filled = 0, n
+	r.feed.polled.Add(uint64(n))
+	switch {
+	case err == nil:
+		return n > 0
+	case errors.Is(err, io.EOF):
+		r.ended = true
+	default:
+		r.failure, r.ended = err, true
+	}
+	return true
+}
+
+// encode puts records into the buffers of their shards, until there are no more or a
+// buffer is as large as it should be.
+func (r *reader[K, S, E, R]) encode() {
+	for ; r.next < r.filled; r.next++ {
+		record := &r.records[r.next]
+		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], &record.Key)
+		r.scratch = longer
+		if err == nil {
+			o := &r.feed.outlets[r.binding.engine.shardOf(r.route, hash)]
+			if len(o.block) >= blockTargetBytes {
+				return
+			}
+			o.begin()
+			if o.block, err = r.binding.appendEvent(o.block, hash, key, &record.Event); err == nil {
+				o.count++
+				o.queued++
+			}
+		}
+		if err != nil {
+			r.refuse(record.Key, record.Event, err)
+		}
+	}
+	clear(r.records[:r.filled])
+	if r.options.Settled != nil {
+		r.marks.add(r.feed.polled.Load(), r.feed.outlets)
+	}
+}
+
+// ownBlock is what was encoded for the shard that polls; nil if there is nothing.
+func (r *reader[K, S, E, R]) ownBlock() []byte {
+	o := &r.feed.outlets[r.home]
+	if o.count == 0 {
+		return nil
+	}
+	shard.PutBlockHeader(o.block, o.slot.Stream(), o.count, r.options.Ack.level())
+	block := o.block
+	o.clear()
+	return block
+}
+
+// handOver sends what was encoded for other shards, and says whether all of it went.
+func (r *reader[K, S, E, R]) handOver() bool {
+	all := true
+	for i := range r.feed.outlets {
+		if i != r.home && r.feed.outlets[i].count > 0 && !r.send(i) {
+			all = false
+		}
+	}
+	return all
+}
+
+// send sends the buffer of one shard. A shard that takes nothing any more ends the feed.
+func (r *reader[K, S, E, R]) send(index int) bool {
+	o, e := &r.feed.outlets[index], r.binding.engine
+	shard.PutBlockHeader(o.block, o.slot.Stream(), o.count, r.options.Ack.level())
+	switch outcome := e.claim(index, r.route.versions[index], o.block); outcome {
+	case ring.Claimed:
+		o.clear()
+		return true
+	case ring.Full:
+		r.feed.usher.send(errand{inbox: e.shards[index].Inbox(), bytes: len(o.block)})
+	case ring.Closed:
+		o.drop()
+		r.fail(e.gone(index))
+		return true
+	}
+	return false
+}
+
+// awaitSettled has the usher wait until some events are settled, a part of those that
+// are in flight to one shard.
+func (r *reader[K, S, E, R]) awaitSettled(part uint64) {
+	for i := range r.feed.outlets {
+		o := &r.feed.outlets[i]
+		if left := o.queued - o.settled(); left > 0 {
+			r.feed.usher.send(errand{slot: o.slot, until: o.queued - left + (left+part-1)/part})
+			return
+		}
+	}
+}
+
+// inFlight is how many events were encoded and are not settled.
+func (r *reader[K, S, E, R]) inFlight() (n uint64) {
+	for i := range r.feed.outlets {
+		n += r.feed.outlets[i].queued - r.feed.outlets[i].settled()
+	}
+	return n
+}
+
+// adopt takes a new route. What has not left is split again, in its order.
+func (r *reader[K, S, E, R]) adopt(now *route) {
+	r.route = now
+	for i := range r.feed.outlets {
+		o := &r.feed.outlets[i]
+		if o.count == 0 {
+			continue
+		}
+		old := o.block
+		o.block = nil
+		o.drop()
+		shard.EachOp(old, func(hash uint64, op []byte) {
+			to := &r.feed.outlets[r.binding.engine.shardOf(now, hash)]
+			to.add(op)
+			to.queued++
+		})
+	}
+}
+
+// tell hands refused events back, and says how far the source is settled. After a
+// failure it says no more: what was lost to it must be given again.
+func (r *reader[K, S, E, R]) tell() {
+	settled := r.marks.due(r.feed.outlets)
+	if r.refused.count.Load() > 0 {
+		for _, refusal := range r.refused.take() {
+			r.handBack(refusal)
+		}
+	}
+	for i := range r.feed.outlets {
+		if _, err := r.feed.outlets[i].slot.Completed(); err != nil {
+			r.fail(err)
+		}
+	}
+	if settled > 0 && r.failure == nil {
+		r.options.Settled(settled)
+	}
+}
+
+func (r *reader[K, S, E, R]) handBack(refusal refusal) {
+	var record Record[K, E]
+	err := errors.Join(r.binding.key.decode(refusal.key, &record.Key), r.binding.event.decode(refusal.event, &record.Event))
+	if err != nil {
+		r.fail(fmt.Errorf("%w; and the event could not be handed back: %w", refusal.err, err))
+		return
+	}
+	r.refuse(record.Key, record.Event, refusal.err)
+}
+
+// refuse hands an event back to the user, unless it was refused because the engine
+// takes no events at all: then the feed ends, and the source keeps it.
+func (r *reader[K, S, E, R]) refuse(k K, e E, err error) {
+	stopped := errors.Is(err, ErrReadOnly) || errors.Is(err, ErrShardFailed) || errors.Is(err, ErrClosed)
+	if stopped || r.options.Refused == nil {
+		r.fail(err)
+		return
+	}
+	r.options.Refused(k, e, err)
+}
+
+// fail ends the feed with its first error.
+func (r *reader[K, S, E, R]) fail(err error) {
+	r.ended, r.next = true, r.filled
+	if r.failure == nil {
+		r.failure = err
+	}
+}
+
+// End is called by the shard when it polls no more.
+func (r *reader[K, S, E, R]) End(err error) {
+	if r.failure != nil {
+		err = r.failure
+	}
+	for i := range r.feed.outlets {
+		r.feed.outlets[i].drop()
+	}
+	r.feed.err = err
+	r.feed.usher.dismiss()
+}
