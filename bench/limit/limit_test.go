@@ -115,12 +115,12 @@ func TestLogIsWrittenOverFromItsStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	log.max = 10
-	for _, text := range []string{"aaaa", "bbbb", "cccc"} {
+	for _, text := range []string{"aaaa", "bbbb", "cccc", "dddd"} {
 		if _, err := log.Write([]byte(text)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if text, err := os.ReadFile(log.file.Name()); err != nil || string(text) != "ccccbbbb" {
+	if text, err := os.ReadFile(log.file.Name()); err != nil || string(text) != "ccccdddd" {
 		t.Errorf("%q, %v", text, err)
 	}
 	if err := log.Reset(); err != nil {

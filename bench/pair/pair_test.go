@@ -84,10 +84,10 @@ func TestContestantsComeToTheSameStates(t *testing.T) {
 			})
 		}
 	}
-	told := 0
-	rates, err := pair.Contest(t.Context(), all, 2, func(int, string, float64) { told++ })
-	if err != nil || len(rates) != len(all) || told != 2*len(all) {
-		t.Errorf("%v, %v, told %d times", rates, err, told)
+	told := make(map[int]int) // passes by round
+	rates, err := pair.Contest(t.Context(), all, 2, func(round int, _ string, _ float64) { told[round]++ })
+	if err != nil || len(rates) != len(all) || len(told) != 2 || told[1] != len(all) || told[2] != len(all) {
+		t.Errorf("%v, %v, told %v", rates, err, told)
 	}
 	for i, list := range rates {
 		if len(list) != 2 || slices.Min(list) <= 0 || math.IsInf(slices.Max(list), 1) {
@@ -124,6 +124,11 @@ func TestWrongStateIsFound(t *testing.T) {
 		if _, wrong := errors.AsType[*pair.WrongError](err); !wrong {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	all := []pair.Contestant{{Name: "L5", Side: pipeline, Events: 1, Expected: r.expected[:499], Ordered: true}}
+	_, err := pair.Contest(t.Context(), all, 1, nil)
+	if _, wrong := errors.AsType[*pair.WrongError](err); !wrong || !strings.HasPrefix(err.Error(), "L5: ") {
+		t.Error(err)
 	}
 	if err := append(r.expected, limit.State{}).Check(t.Context(), owners, 1, true); err == nil || !strings.Contains(err.Error(), "501") {
 		t.Error(err)

@@ -18,18 +18,32 @@ type Options struct {
 	// Dir is an existing directory on the disk in question. What is made there is
 	// removed.
 	Dir string
-	// Keys is how many keys the small store has, KeysMin at least.
-	Keys uint64
+	// Keys is how many keys the small store has, KeysMin at least, and StoreKeys how
+	// many the store in question will have, which are not less.
+	Keys, StoreKeys uint64
 	// Shards is how many shards it has; 0 is what the engine chooses.
 	Shards int
 	Shape  Shape
 }
 
-// KeysMin and KeysMax bound the small store: fewer keys than partitions say nothing.
+// KeysMin and KeysMax bound the small store: what fewer keys take cannot be timed.
 const (
 	KeysMin = 10_000
 	KeysMax = 10_000_000
 )
+
+// partitionsDefault is how many partitions a store has, by default.
+const partitionsDefault = 4096
+
+// partitions is how many the small store has: so few that each is about as full as in
+// the store in question, because the memory of a key depends on that.
+func (o *Options) partitions() int {
+	n := partitionsDefault
+	for n > max(1, o.Shards) && float64(o.Keys)/float64(n) < float64(o.StoreKeys)/partitionsDefault {
+		n /= 2
+	}
+	return n
+}
 
 // state is a state of as many bytes as A has, and 8.
 type state[A any] struct {
@@ -50,14 +64,21 @@ var classes = []struct {
 	{2048, measureOf[[255]int64]}, {4096, measureOf[[511]int64]},
 }
 
+func (o *Options) check() error {
+	switch {
+	case o.Keys < KeysMin || o.Keys > KeysMax:
+		return fmt.Errorf("sizing: %d to %d keys can be measured, not %d", KeysMin, KeysMax, o.Keys)
+	case o.StoreKeys < o.Keys:
+		return fmt.Errorf("sizing: %d keys tell nothing of a store of %d", o.Keys, o.StoreKeys)
+	}
+	return o.Shape.Check()
+}
+
 // Measure measures a small store for a few seconds. Figures are as good as the machine
 // is quiet.
 func Measure(ctx context.Context, o Options) (r Rates, err error) {
-	if err := o.Shape.Check(); err != nil {
+	if err := o.check(); err != nil {
 		return r, err
-	}
-	if o.Keys < KeysMin || o.Keys > KeysMax {
-		return r, fmt.Errorf("sizing: %d to %d keys can be measured, not %d", KeysMin, KeysMax, o.Keys)
 	}
 	if o.Dir, err = os.MkdirTemp(o.Dir, "sizing-*"); err != nil {
 		return r, fmt.Errorf("sizing: %w", err)
@@ -70,14 +91,19 @@ func Measure(ctx context.Context, o Options) (r Rates, err error) {
 				return r, fmt.Errorf("sizing: %w", err)
 			}
 			r.StateBytes = c.bytes
-			// A state that is smaller by some bytes is so in memory and in a snapshot.
-			r.MemoryPerKey -= float64(c.bytes - o.Shape.StateBytes)
-			r.SnapshotPerKey -= float64(c.bytes - o.Shape.StateBytes)
+			r.shrink(&o.Shape)
 			break
 		}
 	}
 	r.Shape, r.Took = o.Shape, time.Since(began)
 	return r, nil
+}
+
+// shrink makes rates of what was measured with larger states. Of memory there is some
+// more than is used, in proportion.
+func (r *Rates) shrink(s *Shape) {
+	r.MemoryPerKey *= float64(s.KeyBytes+s.StateBytes) / float64(s.KeyBytes+r.StateBytes)
+	r.SnapshotPerKey -= float64(r.StateBytes - s.StateBytes)
 }
 
 // small is the small store.
@@ -112,7 +138,7 @@ func (s *small[A]) open(ctx context.Context, dir string) (err error) {
 		},
 	})
 	s.engine, err = engine.Open(ctx, dir, engine.Options{
-		Shards: s.options.Shards, Sync: engine.SyncInterval, KeyBytesMax: KeyBytesMax, EventBytesMax: EventBytesMax,
+		Shards: s.options.Shards, Partitions: s.options.partitions(), Sync: engine.SyncInterval, KeyBytesMax: KeyBytesMax, EventBytesMax: EventBytesMax,
 	}, s.table)
 	return err
 }

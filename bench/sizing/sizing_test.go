@@ -12,7 +12,7 @@ import (
 func TestMeasuredBytesFollowTheShape(t *testing.T) {
 	measure := func(s sizing.Shape) sizing.Rates {
 		dir := t.TempDir()
-		r, err := sizing.Measure(t.Context(), sizing.Options{Dir: dir, Keys: sizing.KeysMin, Shards: 2, Shape: s})
+		r, err := sizing.Measure(t.Context(), sizing.Options{Dir: dir, Keys: sizing.KeysMin, StoreKeys: 200 * sizing.KeysMin, Shards: 2, Shape: s})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -25,19 +25,20 @@ func TestMeasuredBytesFollowTheShape(t *testing.T) {
 		return r
 	}
 	small := measure(sizing.Shape{KeyBytes: 8, StateBytes: 32, EventBytes: 8})
-	large := measure(sizing.Shape{KeyBytes: 40, StateBytes: 1000, EventBytes: 108})
+	large := measure(sizing.Shape{KeyBytes: 40, StateBytes: 700, EventBytes: 108})
 	if small.StateBytes != 32 || large.StateBytes != 1024 {
 		t.Errorf("states of %d and %d bytes", small.StateBytes, large.StateBytes)
 	}
 	if small.MemoryPerKey < 40 || small.SnapshotPerKey < 40 || small.LogPerEvent < 16 || small.LogPerEvent > 100 {
 		t.Errorf("%+v", small)
 	}
-	for name, grown := range map[string]float64{
-		"memory": large.MemoryPerKey - small.MemoryPerKey, "snapshot": large.SnapshotPerKey - small.SnapshotPerKey,
-		"log": large.LogPerEvent - small.LogPerEvent + 868,
+	for name, c := range map[string]struct{ grown, want float64 }{
+		"memory":   {large.MemoryPerKey - small.MemoryPerKey, 32 + 668},
+		"snapshot": {large.SnapshotPerKey - small.SnapshotPerKey, 32 + 668},
+		"log":      {large.LogPerEvent - small.LogPerEvent, 32 + 100},
 	} {
-		if grown < 0.9*1000 || grown > 2*1000 {
-			t.Errorf("%s grew by %.0f bytes, %+v, %+v", name, grown, small, large)
+		if c.grown < 0.95*c.want || c.grown > 1.3*c.want {
+			t.Errorf("%s grew by %.0f bytes, want about %.0f; %+v, %+v", name, c.grown, c.want, small, large)
 		}
 	}
 }
@@ -65,11 +66,12 @@ func TestEstimatesMultiply(t *testing.T) {
 }
 
 func TestShapesAreRefusedInWords(t *testing.T) {
-	good := sizing.Options{Dir: t.TempDir(), Keys: sizing.KeysMin, Shape: sizing.Shape{KeyBytes: 16, StateBytes: 32, EventBytes: 32}}
+	good := sizing.Options{Dir: t.TempDir(), Keys: sizing.KeysMin, StoreKeys: sizing.KeysMin, Shape: sizing.Shape{KeyBytes: 16, StateBytes: 32, EventBytes: 32}}
 	for name, spoil := range map[string]func(*sizing.Options){
 		"short key": func(o *sizing.Options) { o.Shape.KeyBytes = 7 }, "large state": func(o *sizing.Options) { o.Shape.StateBytes = 5000 },
 		"no event": func(o *sizing.Options) { o.Shape.EventBytes = 0 }, "few keys": func(o *sizing.Options) { o.Keys = 9 },
-		"no directory": func(o *sizing.Options) { o.Dir += "/none" },
+		"fewer than measured": func(o *sizing.Options) { o.StoreKeys-- },
+		"no directory":        func(o *sizing.Options) { o.Dir += "/none" },
 	} {
 		o := good
 		spoil(&o)

@@ -88,7 +88,9 @@ func (c *sizeCommand) result(p *process) (*report.Result, error) {
 	r.Store = report.Store{Ack: "written", Sync: "10ms"}
 	if r.Machine, err = machine.Look(dir); err == nil {
 		var rates sizing.Rates
-		rates, err = sizing.Measure(p.ctx, sizing.Options{Dir: dir, Keys: c.sampleKeys(), Shards: c.Shards, Shape: c.shape()})
+		rates, err = sizing.Measure(p.ctx, sizing.Options{
+			Dir: dir, Keys: c.sampleKeys(), StoreKeys: max(uint64(c.Keys), sizing.KeysMin), Shards: c.Shards, Shape: c.shape(),
+		})
 		r.Sizing, r.Shards = &rates, rates.Shards
 	}
 	return r, errors.Join(err, remove())

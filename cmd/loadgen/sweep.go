@@ -161,6 +161,9 @@ func (c *sweepCommand) measure(p *process, dir string, list []variant, r *report
 	for _, v := range list {
 		r.Curve = append(r.Curve, v.point(rates))
 		r.Samples = append(r.Samples, report.Sample{Name: knob + "=" + v.value, Unit: "ns/event", LessIsBetter: true, Rounds: nanos(rates[v.engine])})
+		if v.row >= 0 {
+			r.Samples = append(r.Samples, report.Sample{Name: rowName(v.value), Unit: "ns/event", LessIsBetter: true, Rounds: nanos(rates[v.row])})
+		}
 	}
 	return nil
 }
@@ -187,11 +190,14 @@ func (c *sweepCommand) open(p *process, dir string, v *variant, arenas map[workl
 		return nil
 	}
 	v.row = len(*all)
-	if side, err = a.openRow(rowsOf(v.flags.Door)[0], "row of "+v.value); err == nil {
+	if side, err = a.openRow(rowsOf(v.flags.Door)[0], rowName(v.value)); err == nil {
 		*all = append(*all, side)
 	}
 	return err
 }
+
+// rowName names the limit row of a value.
+func rowName(value string) string { return "row of " + value }
 
 // point is what came of a value.
 func (v *variant) point(rates [][]float64) report.Point {

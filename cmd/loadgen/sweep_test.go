@@ -1,12 +1,15 @@
 package main
 
 import (
+	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/keyfold/keyfold/bench/pair"
 	"github.com/keyfold/keyfold/bench/report"
+	"github.com/keyfold/keyfold/bench/stats"
 )
 
 // Goal: each value has its point, with all of its rounds.
@@ -29,6 +32,11 @@ func TestSweepHasAPointForEachValue(t *testing.T) {
 			sample := r.Sample(vary + "=" + values[i])
 			if point.Value != values[i] || point.Nanos.Median <= 0 || sample == nil || len(sample.Rounds) != 2 || !sample.LessIsBetter {
 				t.Errorf("%s: %+v, %+v", vary, point, sample)
+			}
+			if row := r.Sample(rowName(values[i])); row != nil {
+				if want := stats.SpreadOf(stats.Ratios(row.Rounds, sample.Rounds)); math.Abs(point.Ratio.Median-want.Median) > 1e-9 || slices.Equal(row.Rounds, r.Samples[0].Rounds) {
+					t.Errorf("%s: ratio %+v, want %+v", vary, point.Ratio, want)
+				}
 			}
 			if (point.Ratio != nil) != (vary != "event-bytes") || !strings.Contains(out.out, "\n"+values[i]+" ") {
 				t.Errorf("%s: %+v\n%s", vary, point, out.out)
