@@ -24,7 +24,8 @@ const foldEvents = 1 << 20
 // BenchmarkFold measures the same job, 16-byte keys and 32-byte events into 32-byte
 // states, all keys there before: row=limit is the row L4b of package limit with an
 // owner for each core, row=one the same with a single owner, row=pipeline the row L5,
-// row=producer the engine with a Producer on another goroutine, its log written and
+// row=source the engine with a shard for each core that reads its own source,
+// row=producer the engine with a Producer on another goroutine, their logs written and
 // synced at an interval. An operation is a pass over a million events. All states are
 // checked. Passes of different rows are minutes apart; for ratios use loadgen limit,
 // which takes them in turn.

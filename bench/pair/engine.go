@@ -20,9 +20,14 @@ type Options struct {
 	Store store.Options
 	// Partitions is how many slices the key space has; 0 is what the engine chooses.
 	Partitions int
+	// Pin pins the shards. Spin is how long an idle shard looks for work; 0 is what the
+	// engine chooses, less than 0 not at all.
+	Pin  bool
+	Spin time.Duration
 	// Door says how events come.
 	Door Door
-	// Producers is how many goroutines send; each has its own part of the keys.
+	// Producers is how many goroutines send; each has its own part of the keys. It is 1
+	// with sources.
 	Producers int
 	// InFlight is how many events of a producer may be unacknowledged; 0 is what the
 	// engine chooses.
@@ -32,11 +37,16 @@ type Options struct {
 // Door says how events come to the engine.
 type Door string
 
-// Producer sends from goroutines other than the shards'.
-const Producer Door = "producer"
+// The doors.
+const (
+	// Source is a source for each shard, which the shard reads itself.
+	Source Door = "source"
+	// Producer sends from goroutines other than the shards'.
+	Producer Door = "producer"
+)
 
 // Doors are all of them.
-func Doors() []Door { return []Door{Producer} }
+func Doors() []Door { return []Door{Source, Producer} }
 
 // ProducersMax bounds Options.Producers.
 const ProducersMax = 256
@@ -50,14 +60,17 @@ func (o *Options) Check() error {
 		return fmt.Errorf("pair: the count of producers must lie between 1 and %d, not %d", ProducersMax, o.Producers)
 	case o.Store.EventBytes < limit.EventBytes:
 		return fmt.Errorf("pair: an event has at least %d bytes, not %d", limit.EventBytes, o.Store.EventBytes)
+	case o.Door == Source && o.Producers != 1:
+		return fmt.Errorf("pair: shards read their sources themselves: producers need the door %s", Producer)
 	case o.InFlight < 0:
 		return fmt.Errorf("pair: %d events cannot be in flight", o.InFlight)
 	}
 	return o.Store.Check()
 }
 
-// Ordered says that the events of a key have an order.
-func (o *Options) Ordered() bool { return true }
+// Ordered says that the events of a key have an order. Between several sources there is
+// none.
+func (o *Options) Ordered() bool { return o.Door == Producer || o.Shards() == 1 }
 
 // Open opens an engine in o.Store.Dir, and has it insert all keys. It keeps s.
 func Open(ctx context.Context, o Options, keys []limit.Key, s limit.Stream) (Side, error) {
@@ -120,14 +133,21 @@ func open[E any](ctx context.Context, o *Options, spec engine.Spec[limit.Key, li
 	if err != nil {
 		return nil, err
 	}
-	opts.Partitions = o.Partitions
+	opts.Partitions, opts.Shards, opts.Spin = o.Partitions, o.Shards(), o.Spin
+	if o.Pin {
+		opts.Pin = engine.PinOn
+	}
 	spec.Name = "fold"
 	side := &engineSide[E]{table: engine.NewTable(spec), ack: ack}
 	if side.engine, err = engine.Open(ctx, o.Store.Dir, opts, side.table); err != nil {
 		return nil, err
 	}
 	err = side.insert(ctx, stream[E]{keys, make([]E, len(keys))})
-	if err == nil {
+	switch {
+	case err != nil:
+	case o.Door == Source:
+		side.feed = newSources(side, o, s)
+	default:
 		side.feed, err = newSenders(side, o, s)
 	}
 	if err != nil {
@@ -199,10 +219,14 @@ func (e *engineSide[E]) Close() error {
 	return errors.Join(e.feed.close(context.Background()), e.engine.Close())
 }
 
-// Shards is how many shards an engine opened with o has.
+// Shards is how many shards an engine opened with o has: as many as the engine chooses
+// with producers, who need CPUs too, and one for each CPU with sources.
 func (o *Options) Shards() int {
 	if o.Store.Shards > 0 {
 		return o.Store.Shards
+	}
+	if o.Door == Source {
+		return runtime.GOMAXPROCS(0)
 	}
 	return max(1, runtime.GOMAXPROCS(0)/2)
 }

@@ -74,6 +74,9 @@ func TestContestantsComeToTheSameStates(t *testing.T) {
 		} {
 			o := options(door)
 			change(&o)
+			if door == pair.Source && o.Producers > 1 {
+				continue
+			}
 			o.Store.Dir = filepath.Join(t.TempDir(), "store")
 			side, err := pair.Open(t.Context(), o, r.keys, r.stream)
 			if err != nil {
@@ -142,7 +145,8 @@ func TestOptionsAreRefusedInWords(t *testing.T) {
 	for name, spoil := range map[string]func(*pair.Options){
 		"door": func(o *pair.Options) { o.Door = "window" }, "producers": func(o *pair.Options) { o.Producers = 0 },
 		"bytes": func(o *pair.Options) { o.Store.EventBytes = 31 }, "in flight": func(o *pair.Options) { o.InFlight = -1 },
-		"durable": func(o *pair.Options) { o.Store.Sync, o.Store.Ack = "never", "durable" },
+		"producers need": func(o *pair.Options) { o.Door, o.Producers = pair.Source, 2 },
+		"durable":        func(o *pair.Options) { o.Store.Sync, o.Store.Ack = "never", "durable" },
 	} {
 		o := options(pair.Producer)
 		spoil(&o)

@@ -28,15 +28,17 @@ type contestFlags struct {
 	Events count  `group:"Events" default:"8M" help:"How many events a pass has. They lie in memory (${default})."`
 	Rounds int    `group:"Events" default:"5" help:"How many passes are measured, after one that is not (${default})."`
 
-	Door       string `group:"Engine" enum:"${doors}" default:"${door}" help:"How events come: ${doors} (${default})."`
-	Producers  int    `group:"Engine" default:"1" help:"How many goroutines send, each a part of the keys; of --door producer (${default})."`
-	Window     count  `group:"Engine" default:"262144" help:"How many events of a producer may be unacknowledged (${default})."`
-	Shards     int    `group:"Engine" help:"How many shards; by default what the engine chooses with producers, and as many as there are CPUs with sources."`
-	Partitions int    `group:"Engine" help:"How many partitions, a power of two; by default what the engine chooses."`
-	Ack        string `group:"Engine" enum:"durable,written,applied" default:"written" help:"What is waited for: durable, written or applied (${default})."`
-	Sync       string `group:"Engine" default:"10ms" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
-	Device     string `group:"Engine" enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
-	Dir        string `group:"Engine" type:"path" help:"An existing directory, on the disk that is to be measured, for files that are removed at the end. By default that of temporary files."`
+	Door       string        `group:"Engine" enum:"${doors}" default:"${door}" help:"How events come: ${doors} (${default})."`
+	Producers  int           `group:"Engine" default:"1" help:"How many goroutines send, each a part of the keys; of --door producer (${default})."`
+	Window     count         `group:"Engine" default:"262144" help:"How many events of a producer may be unacknowledged (${default})."`
+	Shards     int           `group:"Engine" help:"How many shards; by default what the engine chooses with producers, and as many as there are CPUs with sources."`
+	Partitions int           `group:"Engine" help:"How many partitions, a power of two; by default what the engine chooses."`
+	Pin        string        `group:"Engine" enum:"on,off" default:"off" help:"Whether shards are pinned to CPUs, as the limit rows are: on or off (${default})."`
+	Spin       time.Duration `group:"Engine" help:"How long an idle shard looks for work; by default what the engine chooses, less than 0 not at all."`
+	Ack        string        `group:"Engine" enum:"durable,written,applied" default:"written" help:"What is waited for: durable, written or applied (${default})."`
+	Sync       string        `group:"Engine" default:"10ms" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
+	Device     string        `group:"Engine" enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
+	Dir        string        `group:"Engine" type:"path" help:"An existing directory, on the disk that is to be measured, for files that are removed at the end. By default that of temporary files."`
 
 	JSON string `group:"Output" name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
 }
@@ -51,6 +53,7 @@ func (c *contestFlags) options() pair.Options {
 	o := pair.Options{
 		Store: store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size)},
 		Door:  pair.Door(c.Door), Producers: c.Producers, Partitions: c.Partitions, InFlight: int(c.Window),
+		Pin: c.Pin == "on", Spin: c.Spin,
 	}
 	o.Store.Shards = o.Shards()
 	return o

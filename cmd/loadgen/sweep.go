@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/keyfold/keyfold/bench/limit"
 	"github.com/keyfold/keyfold/bench/machine"
@@ -20,7 +21,7 @@ import (
 // sweepCommand measures how the cost of an event grows.
 type sweepCommand struct {
 	contestFlags
-	Vary     string `group:"Sweep" required:"" placeholder:"keys=100k,1M,10M" help:"What to vary, and its values: keys, dist, event-bytes, partitions, shards, producers, window, ack, sync, device or door."`
+	Vary     string `group:"Sweep" required:"" placeholder:"keys=100k,1M,10M" help:"What to vary, and its values: keys, dist, event-bytes, partitions, shards, producers, window, pin, spin, ack, sync, device or door."`
 	LimitRow bool   `group:"Sweep" help:"Measure the limit row of the door at each value, too. Its events have 32 bytes."`
 }
 
@@ -34,6 +35,8 @@ var knobs = map[string]func(c *contestFlags, value string) error{
 	"sync":        func(c *contestFlags, v string) error { c.Sync = v; return nil },
 	"device":      func(c *contestFlags, v string) error { c.Device = v; return nil },
 	"door":        func(c *contestFlags, v string) error { c.Door = v; return nil },
+	"pin":         func(c *contestFlags, v string) error { return c.setPin(v) },
+	"spin":        func(c *contestFlags, v string) (err error) { c.Spin, err = time.ParseDuration(v); return err },
 	"partitions":  func(c *contestFlags, v string) error { return setWhole(&c.Partitions, v) },
 	"shards":      func(c *contestFlags, v string) error { return setWhole(&c.Shards, v) },
 	"producers":   func(c *contestFlags, v string) error { return setWhole(&c.Producers, v) },
@@ -43,6 +46,14 @@ func setWhole(to *int, value string) (err error) {
 	if *to, err = strconv.Atoi(value); err != nil || *to < 1 {
 		return fmt.Errorf("%q is not a whole number of at least 1", value)
 	}
+	return nil
+}
+
+func (c *contestFlags) setPin(value string) error {
+	if value != "on" && value != "off" {
+		return fmt.Errorf("%q is neither on nor off", value)
+	}
+	c.Pin = value
 	return nil
 }
 

@@ -19,7 +19,7 @@ func TestSweepHasAPointForEachValue(t *testing.T) {
 	} {
 		name := filepath.Join(t.TempDir(), "s.json")
 		list := strings.Join(values, ",")
-		args := []string{"sweep", "--keys=200", "--events=1k", "--rounds=2", "--vary", vary + "=" + list, "--json", name}
+		args := []string{"sweep", "--keys=200", "--events=1k", "--rounds=2", "--door=producer", "--vary", vary + "=" + list, "--json", name}
 		if vary != "event-bytes" {
 			args = append(args, "--limit-row")
 		}
@@ -57,6 +57,9 @@ func TestEveryKnobChangesTheOptionsOfTheEngine(t *testing.T) {
 		"shards=1,3":             func(a, b *contestFlags) bool { return a.options() == b.options() },
 		"producers=1,8":          func(a, b *contestFlags) bool { return a.options() == b.options() },
 		"window=100,10k":         func(a, b *contestFlags) bool { return a.options() == b.options() },
+		"pin=on,off":             func(a, b *contestFlags) bool { return a.options() == b.options() },
+		"spin=-1ns,1ms":          func(a, b *contestFlags) bool { return a.options() == b.options() },
+		"door=source,producer":   func(a, b *contestFlags) bool { return a.options() == b.options() },
 		"ack=durable,applied":    func(a, b *contestFlags) bool { return a.options() == b.options() },
 		"sync=commit,5ms":        func(a, b *contestFlags) bool { return a.options() == b.options() },
 		"device=library,direct":  func(a, b *contestFlags) bool { return a.options() == b.options() },
@@ -81,6 +84,9 @@ func TestWrongSweepsAreToldInOneSentence(t *testing.T) {
 		"too many":       {[]string{"sweep", "--vary=shards=2000"}, exitUsage, "1024"},
 		"short events":   {[]string{"sweep", "--vary=event-bytes=16"}, exitUsage, "32"},
 		"twice":          {[]string{"sweep", "--vary=keys=1k,1k"}, exitUsage, "twice"},
+		"pin":            {[]string{"sweep", "--vary=pin=yes"}, exitUsage, "neither on nor off"},
+		"door":           {[]string{"sweep", "--vary=door=window"}, exitUsage, "source"},
+		"own producers":  {[]string{"sweep", "--door=source", "--vary=producers=1,2"}, exitUsage, "producer"},
 		"device":         {[]string{"sweep", "--vary=device=tape"}, exitUsage, "library or direct"},
 		"partitions":     {[]string{"sweep", "--vary=partitions=3"}, exitUsage, "power of two"},
 		"row of others":  {[]string{"sweep", "--vary=event-bytes=32,64", "--limit-row"}, exitUsage, "--limit-row"},
