@@ -5,7 +5,8 @@
 // [NewTable] declare one, [Open] opens a store with all its tables. [Table.Do] sends
 // an event and returns what Apply made of it once the event is durable; a [Producer]
 // sends many without waiting for each; a [Batch] sends operations on several tables
-// together. [Table.Get], [Table.View] and [Table.All] read.
+// together; and [Table.Consume] has the shards read a [Source] themselves. [Table.Get],
+// [Table.View] and [Table.All] read.
 //
 // # Words
 //
@@ -22,7 +23,7 @@
 //
 // Events with equal keys are applied one at a time, in the order they were admitted.
 // The calls of one goroutine through one door, Do or one Producer, are admitted in
-// its order; between two doors, after a Flush. In the terminology of the Go memory
+// its order, and the records of a Source in theirs; between two doors, after a Flush. In the terminology of the Go memory
 // model, the start of a call that sends an event "synchronizes before" the Check and
 // Apply for that event, and those before the return of the call that acknowledged it.
 //

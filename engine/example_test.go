@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -131,6 +132,40 @@ func ExampleTable_Producer() {
 	n, _, err := clicks.Get(ctx, "user-42")
 	fmt.Println(n, err)
 	// Output: 100 <nil>
+}
+
+// A logFile gives the lines of a file that is in memory already.
+type logFile struct{ lines []string }
+
+// Poll takes as many lines as there are, up to the number of records.
+func (f *logFile) Poll(records []engine.Record[string, Click]) (int, error) {
+	n := min(len(records), len(f.lines))
+	for i, line := range f.lines[:n] {
+		records[i] = engine.Record[string, Click]{Key: line, Event: Click{At: 1700000000}}
+	}
+	f.lines = f.lines[n:]
+	if len(f.lines) == 0 {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func ExampleTable_Consume() {
+	dir, remove := temporary()
+	defer remove()
+	ctx := context.Background()
+	sessions := engine.Fold("sessions", func(_ *engine.Context[string], s *Session, e Click) { s.Clicks++ })
+	eng, err := engine.Open(ctx, dir, engine.Options{}, sessions)
+	check(err)
+	defer eng.Close()
+
+	source := &logFile{lines: []string{"user-42", "user-7", "user-42"}}
+	feed, err := sessions.Consume(ctx, source, engine.SourceOptions[string, Click]{})
+	check(err)
+	check(feed.Wait(ctx)) // all three are durable
+	s, _, err := sessions.Get(ctx, "user-42")
+	fmt.Println(s.Clicks, err)
+	// Output: 2 <nil>
 }
 
 func ExampleTable_All() {
