@@ -153,7 +153,7 @@ func TestForgottenArenasAreUnmapped(t *testing.T) {
 }
 
 // status reads a line of /proc/self/status, in bytes.
-func status(t *testing.T, field string) int {
+func status(t testing.TB, field string) int {
 	t.Helper()
 	data, err := os.ReadFile("/proc/self/status")
 	if err != nil {

@@ -19,6 +19,8 @@
 // n follows the keys that a table has while it is small. The index uses the low 32
 // bits of a hash, so whatever spreads keys over tables must use the high ones.
 //
+// All of it lies in an [Arena], which the tables of a store share.
+//
 // # Touching
 //
 // A lookup in a cold table waits for memory twice, once for the index and once for
