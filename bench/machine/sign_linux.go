@@ -18,7 +18,7 @@ type procs struct{ root string }
 // systemSigns are those that the kernel tells.
 func systemSigns(dir string, watch time.Duration) []Sign {
 	p := procs{"/"}
-	signs := p.watch(watch)
+	signs := append(p.watch(watch), queues()...)
 	for _, look := range []func() (Sign, bool){
 		p.load, p.governor, p.clock, p.hugePages, p.memory, p.swap, p.dirty,
 		func() (Sign, bool) { return disk(dir) },

@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // kernel writes files as a kernel would show them.
@@ -82,5 +84,17 @@ func TestWhatOthersTakeIsTold(t *testing.T) {
 		if s.Advice != "" {
 			t.Errorf("%+v", s)
 		}
+	}
+}
+
+func TestWhatTheKernelRefusesIsTold(t *testing.T) {
+	if s := allowance("AIO", 0, "slow"); s.Text != "allowed" || s.Advice != "" {
+		t.Errorf("%+v", s)
+	}
+	if s := allowance("AIO", unix.EPERM, "slow"); !strings.Contains(s.Text, "not permitted") || s.Advice != "slow" {
+		t.Errorf("%+v", s)
+	}
+	if signs := queues(); len(signs) != 2 || signs[0].Text == "" || signs[1].Text == "" {
+		t.Errorf("%+v", signs)
 	}
 }
