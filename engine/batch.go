@@ -19,10 +19,13 @@ type StateResult[S any] struct {
 // for each shard, in the order in which they were put for equal keys. It is not
 // atomic: each operation has its own result, and a crash may keep some of them.
 //
-// A Batch must be used by one goroutine at a time. Get one from [Engine.Batch].
+// A Batch must be used by one goroutine at a time. Get one from [Engine.Batch]. It keeps
+// its memory from one Do to the next: one that is used again for as many operations on
+// the same tables, in the same order, allocates nothing.
 type Batch struct {
 	engine *Engine
-	items  []item
+	items  []item // behind its end: those of earlier rounds, to be used again
+	round  batchRound
 }
 
 // Batch returns an empty batch.
@@ -31,11 +34,24 @@ func (e *Engine) Batch() *Batch { return &Batch{engine: e} }
 // Len is the number of operations put so far.
 func (b *Batch) Len() int { return len(b.items) }
 
+// spare is the item that was at the place of the next one in an earlier round; nil if
+// there was none.
+func (b *Batch) spare() item {
+	if n := len(b.items); n < cap(b.items) {
+		return b.items[:n+1][n]
+	}
+	return nil
+}
+
 // Put adds an event to the batch. Its result is in out when the batch's Do has
 // returned; out may be nil. The table must belong to the batch's engine, else the
 // result is ErrClosed.
 func (t *Table[K, S, E, R]) Put(b *Batch, k K, e E, out *Result[R]) {
-	p := &put[K, S, E, R]{key: k, event: e, out: out}
+	p, ok := b.spare().(*put[K, S, E, R])
+	if !ok {
+		p = new(put[K, S, E, R])
+	}
+	p.binding, p.key, p.event, p.out = nil, k, e, out
 	if open := t.open.Load(); open != nil && open.engine == b.engine {
 		p.binding = open
 	}
@@ -45,9 +61,16 @@ func (t *Table[K, S, E, R]) Put(b *Batch, k K, e E, out *Result[R]) {
 // Read adds a read to the batch. It shows the state as the operations put before it
 // on the same key have left it. Its result is in out when the batch's Do has returned.
 func (t *Table[K, S, E, R]) Read(b *Batch, k K, out *StateResult[S]) {
-	g := &get[K, S]{out: out}
-	g.key = k
-	if open := t.open.Load(); open != nil && open.engine == b.engine {
+	g, ok := b.spare().(*get[K, S])
+	if !ok {
+		g = new(get[K, S])
+	}
+	g.key, g.out = k, out
+	switch open := t.open.Load(); {
+	case open == nil || open.engine != b.engine:
+		g.of, g.encode = nil, nil
+	case g.of != any(open):
+		g.of = open
 		g.encode = func(block []byte, k *K) ([]byte, uint64, error) {
 			return appendOp(open, block, shard.KindRead, k, nil)
 		}
@@ -59,7 +82,7 @@ func (t *Table[K, S, E, R]) Read(b *Batch, k K, out *StateResult[S]) {
 type item interface {
 	refuse(err error)
 	// finish copies the result to where the caller wants it, with err if the whole
-	// block met one, and returns the error of the operation.
+	// block met one, and returns the error of the operation. It empties the item.
 	finish(err error) error
 	// abandon tells the caller err, and touches nothing that the shard may still use.
 	abandon(err error)
@@ -86,6 +109,7 @@ func (p *put[K, S, E, R]) finish(err error) error {
 	if p.out != nil {
 		*p.out = Result[R]{Value: p.value, Err: err}
 	}
+	*p = put[K, S, E, R]{}
 	return err
 }
 
@@ -105,6 +129,7 @@ func (p *put[K, S, E, R]) append(block []byte) ([]byte, uint64, error) {
 // A get is a read of a batch.
 type get[K comparable, S any] struct {
 	lookup[K, S]
+	of     any // the binding that encode is of
 	encode func(block []byte, k *K) ([]byte, uint64, error)
 	out    *StateResult[S]
 }
@@ -118,6 +143,7 @@ func (g *get[K, S]) finish(err error) error {
 	if g.out != nil {
 		*g.out = StateResult[S]{State: g.state, Found: g.found, Err: err}
 	}
+	*g = get[K, S]{of: g.of, encode: g.encode}
 	return err
 }
 

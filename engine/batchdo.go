@@ -18,19 +18,24 @@ type batchSink struct {
 func (s *batchSink) Refused(op int, _ uint16, _, _ []byte, err error) { s.items[op].refuse(err) }
 
 // Released gives back the slot of a block that nobody waited for.
-func (s *batchSink) Released() { s.engine.spare.Put(s.slot) }
+func (s *batchSink) Released() { s.release() }
+
+func (s *batchSink) release() {
+	clear(s.items)
+	s.engine.spare.Put(s.slot)
+}
 
 // A prepared operation is encoded, and waits for its block.
 type prepared struct {
-	hash uint64
-	op   []byte
-	item item
+	hash     uint64
+	from, to int // in batchRound.encoded
+	item     item
 }
 
 // A sentBlock is under way to one shard.
 type sentBlock struct {
-	slot  *shard.Slot
-	items []item
+	sink     *batchSink
+	from, to int // in batchRound.order
 }
 
 // Do sends the operations and waits until all have come as far as ack says: Durable
@@ -40,15 +45,19 @@ type sentBlock struct {
 // rest are the error of ctx.
 func (b *Batch) Do(ctx context.Context, ack ...Ack) error {
 	items := b.items
-	b.items = nil
+	b.items = nil // a codec that panics leaves an empty batch
 	level := ackOf(ack)
 	if err := b.engine.admit(ctx, level); err != nil {
 		return finishAll(items, err)
 	}
-	round := batchRound{engine: b.engine, ack: level}
-	round.prepare(items)
-	round.sendAll(ctx)
-	return round.wait(ctx)
+	b.round.begin(b.engine, level)
+	b.round.prepare(items)
+	b.round.sendAll(ctx)
+	completed, err := b.round.wait(ctx)
+	if completed {
+		b.items = items[:0]
+	}
+	return err
 }
 
 func finishAll(items []item, err error) error {
@@ -58,24 +67,47 @@ func finishAll(items []item, err error) error {
 	return err
 }
 
-// A batchRound is one Do of a batch.
+// A batchRound is one Do of a batch. Its memory is kept for the next one.
 type batchRound struct {
-	engine *Engine
-	ack    Ack
-	ops    []prepared
-	sent   []sentBlock
-	first  error
+	engine  *Engine
+	ack     Ack
+	encoded []byte
+	pending []prepared
+	byShard [][]prepared
+	block   []byte
+	order   []item // as they were sent
+	sent    []sentBlock
+	first   error
+}
+
+// encodedBytesKept is how much encoded memory an idle batch keeps.
+const encodedBytesKept = 1 << 20
+
+func (r *batchRound) begin(e *Engine, ack Ack) {
+	r.engine, r.ack, r.first = e, ack, nil
+	if cap(r.encoded) > encodedBytesKept {
+		r.encoded = nil
+	}
+	r.encoded, r.pending, r.sent = r.encoded[:0], r.pending[:0], r.sent[:0]
+	clear(r.order)
+	r.order = r.order[:0]
+	if r.byShard == nil {
+		r.byShard = make([][]prepared, len(e.shards))
+	}
 }
 
 // prepare encodes all operations. Those that cannot be are finished.
 func (r *batchRound) prepare(items []item) {
 	for _, i := range items {
-		op, hash, err := i.append(nil)
+		from := len(r.encoded)
+		encoded, hash, err := i.append(r.encoded)
 		if err != nil {
+			r.encoded = encoded[:from]
 			r.abandon(i, err)
 			continue
 		}
-		r.ops = append(r.ops, prepared{hash: hash, op: op, item: i})
+		r.encoded = encoded
+		r.pending = append(r.pending, prepared{hash: hash, from: from, to: len(encoded), item: i})
 	}
 }
 
@@ -94,27 +126,34 @@ func (r *batchRound) note(err error) {
 // sendAll splits the operations by shard and sends them. What meets an inbox whose
 // route has changed is split again, in its order.
 func (r *batchRound) sendAll(ctx context.Context) {
-	for pending := r.ops; len(pending) > 0; {
+	for len(r.pending) > 0 {
 		route := r.engine.route.Load()
-		byShard := make([][]prepared, len(r.engine.shards))
-		for _, p := range pending {
-			index := r.engine.shardOf(route, p.hash)
-			byShard[index] = append(byShard[index], p)
+		for index := range r.byShard {
+			r.byShard[index] = r.byShard[index][:0]
 		}
-		pending = pending[:0:0]
-		for index, ops := range byShard {
-			pending = append(pending, r.sendTo(ctx, route, index, ops)...)
+		for _, p := range r.pending {
+			index := r.engine.shardOf(route, p.hash)
+			r.byShard[index] = append(r.byShard[index], p)
+		}
+		r.pending = r.pending[:0]
+		for index, ops := range r.byShard {
+			r.pending = append(r.pending, r.sendTo(ctx, route, index, ops)...)
 		}
 	}
 }
 
+// batchBlockBytes is how large the blocks of a batch are. What a shard finds in one
+// block goes into one frame and waits for one sync.
+const batchBlockBytes = 128 << 10
+
 // sendTo sends operations to one shard, in as few blocks as its inbox takes, and
 // returns those that must be routed again.
 func (r *batchRound) sendTo(ctx context.Context, route *route, index int, ops []prepared) []prepared {
+	bytesMax := min(batchBlockBytes, r.engine.shards[index].Inbox().MaxBlock())
 	for len(ops) > 0 {
 		n, bytes := 0, shard.BlockHeaderBytes
-		for n < len(ops) && (n == 0 || bytes+len(ops[n].op) <= blockTargetBytes) {
-			bytes += len(ops[n].op)
+		for n < len(ops) && (n == 0 || bytes+ops[n].to-ops[n].from <= bytesMax) {
+			bytes += ops[n].to - ops[n].from
 			n++
 		}
 		switch outcome, err := r.sendBlock(ctx, route.versions[index], index, ops[:n]); {
@@ -133,40 +172,51 @@ func (r *batchRound) sendTo(ctx context.Context, route *route, index int, ops []
 
 // sendBlock sends one block, waiting for room. A stale route is the caller's matter.
 func (r *batchRound) sendBlock(ctx context.Context, version uint16, index int, ops []prepared) (ring.Outcome, error) {
-	slot, err := r.engine.spareSlot()
+	sink, err := r.engine.batchSink()
 	if err != nil {
 		return ring.Full, err
 	}
-	sent := sentBlock{slot: slot}
-	block := make([]byte, shard.BlockHeaderBytes)
-	for _, p := range ops {
-		block = append(block, p.op...)
-		sent.items = append(sent.items, p.item)
-	}
-	slot.Sink = &batchSink{engine: r.engine, slot: slot, items: sent.items}
-	shard.PutBlockHeader(block, slot.Arm(), len(ops), r.ack.level())
+	r.fill(sink, ops)
 	for {
-		outcome := r.engine.claim(index, version, block)
+		outcome := r.engine.claim(index, version, r.block)
 		if outcome == ring.Claimed {
-			r.sent = append(r.sent, sent)
+			from := len(r.order)
+			for _, p := range ops {
+				r.order = append(r.order, p.item)
+			}
+			r.sent = append(r.sent, sentBlock{sink: sink, from: from, to: len(r.order)})
 			return outcome, nil
 		}
 		if outcome != ring.Stale {
-			err = r.engine.unclaimed(ctx, index, outcome, len(block), true)
+			err = r.engine.unclaimed(ctx, index, outcome, len(r.block), true)
 		}
 		if outcome == ring.Stale || err != nil {
-			slot.Disarm()
-			r.engine.spare.Put(slot)
+			sink.slot.Disarm()
+			sink.release()
 			return outcome, err
 		}
 	}
 }
 
-// wait waits for all blocks and hands out the results.
-func (r *batchRound) wait(ctx context.Context) error {
+// fill makes the block of ops, and the sink ready for their results.
+func (r *batchRound) fill(sink *batchSink, ops []prepared) {
+	var header [shard.BlockHeaderBytes]byte
+	r.block = append(r.block[:0], header[:]...)
+	sink.items = sink.items[:0]
+	for _, p := range ops {
+		r.block = append(r.block, r.encoded[p.from:p.to]...)
+		sink.items = append(sink.items, p.item)
+	}
+	shard.PutBlockHeader(r.block, sink.slot.Arm(), len(ops), r.ack.level())
+}
+
+// wait waits for all blocks and hands out the results. It says whether all blocks were
+// completed; if not, a shard may still write to the items.
+func (r *batchRound) wait(ctx context.Context) (all bool, err error) {
+	all = true
 	for _, s := range r.sent {
-		err, completed := s.slot.Wait(ctx, r.engine.patience(r.ack))
-		for _, i := range s.items {
+		err, completed := s.sink.slot.Wait(ctx, r.engine.patience(r.ack))
+		for _, i := range r.order[s.from:s.to] {
 			if !completed {
 				r.abandon(i, unknown(ctx.Err()))
 			} else if err := i.finish(err); err != nil {
@@ -174,10 +224,25 @@ func (r *batchRound) wait(ctx context.Context) error {
 			}
 		}
 		if completed {
-			r.engine.spare.Put(s.slot)
+			s.sink.release()
 		}
+		all = all && completed
 	}
-	return r.first
+	return all, r.first
+}
+
+// batchSink is the sink of a spare slot.
+func (e *Engine) batchSink() (*batchSink, error) {
+	slot, err := e.spareSlot()
+	if err != nil {
+		return nil, err
+	}
+	sink, ok := slot.Sink.(*batchSink)
+	if !ok {
+		sink = &batchSink{engine: e, slot: slot}
+		slot.Sink = sink
+	}
+	return sink, nil
 }
 
 // spareSlot is a slot for whoever sets its sink.

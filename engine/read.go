@@ -53,13 +53,19 @@ func (r *lookup[K, S]) take(codec *codec[S], clone func(*S) S, state *S) (err er
 }
 
 // copyState makes a copy that shares no memory with the state.
-func copyState[S any](codec *codec[S], clone func(*S) S, state *S) (copied S, err error) {
+func copyState[S any](codec *codec[S], clone func(*S) S, state *S) (S, error) {
 	switch {
 	case codec.pointerFree:
 		return *state, nil
 	case clone != nil:
 		return clone(state), nil
 	}
+	return recode(codec, state)
+}
+
+// recode copies a state by encoding and decoding it. It stands apart because what it
+// decodes into is allocated, which those who copy without it must not pay for.
+func recode[S any](codec *codec[S], state *S) (copied S, err error) {
 	encoded, err := codec.append(nil, state)
 	if err == nil {
 		err = codec.decode(encoded, &copied)
