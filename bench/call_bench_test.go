@@ -15,6 +15,59 @@ import (
 	"github.com/keyfold/keyfold/engine"
 )
 
+// BenchmarkAcks measures durable acks without a goroutine for each: one goroutine with
+// 1024 events in flight, through a Producer, or as Batches of that size, and the zero
+// Options. row=null is the best that BenchmarkCall's null row can do. The counts of the
+// states are checked.
+func BenchmarkAcks(b *testing.B) {
+	const inFlight = 1024
+	b.Run(fmt.Sprintf("row=null/callers=%d", inFlight), func(b *testing.B) { callNull(b, inFlight) })
+	b.Run(fmt.Sprintf("row=producer/in-flight=%d", inFlight), func(b *testing.B) {
+		countCalls(b, engine.Options{}, func(table *callTable) { ackProducer(b, table, inFlight) })
+	})
+	b.Run(fmt.Sprintf("row=batch/in-flight=%d", inFlight), func(b *testing.B) {
+		countCalls(b, engine.Options{}, func(table *callTable) { ackBatches(b, table, inFlight) })
+	})
+}
+
+func ackProducer(b *testing.B, table *callTable, inFlight int) {
+	producer, err := table.Producer(engine.ProducerOptions[foldKey, foldEvent]{InFlightMax: inFlight})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for n := range uint64(b.N) {
+		if err := producer.Send(b.Context(), callKey(n%callKeys), foldEvent{Value: int64(n)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := producer.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+}
+
+func ackBatches(b *testing.B, table *callTable, inFlight int) {
+	results := make([]engine.Result[int64], inFlight)
+	batch := table.batch()
+	b.ReportAllocs()
+	b.ResetTimer()
+	for sent := 0; sent < b.N; {
+		n := min(inFlight, b.N-sent)
+		for i := range n {
+			table.Put(batch, callKey(uint64(sent+i)%callKeys), foldEvent{Value: int64(i)}, &results[i])
+		}
+		if err := batch.Do(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		sent += n
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+}
+
 // BenchmarkCall measures calls in a closed loop: so many goroutines, each of which
 // makes the next call when the last one has returned. row=null is the same driver on a
 // store that does nothing, row=append one goroutine that appends a block as large as a
@@ -155,6 +208,27 @@ func callAppend(b *testing.B) {
 }
 
 func callKeyfold(b *testing.B, callers int, ack engine.Ack, o engine.Options) {
+	countCalls(b, o, func(table *callTable) {
+		callLoop(b, callers, func() func(uint64) error {
+			return func(n uint64) error {
+				_, err := table.Do(context.Background(), callKey(n%callKeys), foldEvent{Value: int64(n)}, ack)
+				return err
+			}
+		})
+	})
+}
+
+// A callTable is a table with its engine.
+type callTable struct {
+	*engine.Table[foldKey, limit.State, foldEvent, int64]
+	batch func() *engine.Batch
+}
+
+// callKeys is how many keys calls go to.
+const callKeys = 1_000
+
+// countCalls opens an engine, has run make b.N calls, and counts them in the states.
+func countCalls(b *testing.B, o engine.Options, run func(*callTable)) {
 	ctx := context.Background()
 	table := engine.NewTable(engine.Spec[foldKey, limit.State, foldEvent, int64]{
 		Name: "calls",
@@ -170,16 +244,10 @@ func callKeyfold(b *testing.B, callers int, ack engine.Ack, o engine.Options) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	const keys = 1_000
-	callLoop(b, callers, func() func(uint64) error {
-		return func(n uint64) error {
-			_, err := table.Do(ctx, callKey(n%keys), foldEvent{Value: int64(n)}, ack)
-			return err
-		}
-	})
+	run(&callTable{table, eng.Batch})
 	reportGroups(b, eng)
 	count := int64(0)
-	for n := range uint64(keys) {
+	for n := range uint64(callKeys) {
 		state, _, err := table.Get(ctx, callKey(n))
 		if err != nil {
 			b.Fatal(err)

@@ -18,21 +18,24 @@ import (
 	"github.com/keyfold/keyfold/engine"
 )
 
-// BenchmarkGuest measures what an engine with the zero Options does to a service in
-// the same process: the latency of a net/http handler over loopback, one request
-// after the other at a pace of 2000 a second, beside no engine, an idle one, and one
-// that takes half of the events that it could take. The three go in turn; compare
-// within one run.
+// BenchmarkGuest measures what an engine does to a service in the same process: the
+// latency of a net/http handler over loopback, one request after the other at a pace of
+// 2000 a second, beside no engine, an idle one with the zero Options, and one that takes
+// three tenths of the events that it could take, with every way of running the shards.
+// The rows go in turn; compare within one run, with those of engine=none at both ends.
 func BenchmarkGuest(b *testing.B) {
-	for _, load := range []string{"none", "idle", "half"} {
-		b.Run("engine="+load, func(b *testing.B) {
-			if load != "none" {
-				stop := openGuest(b, load == "half")
-				defer stop()
-			}
-			serveRequests(b)
-		})
+	b.Run("engine=none", serveRequests)
+	b.Run("engine=idle/options=zero", func(b *testing.B) { serveBeside(b, engine.Options{}, false) })
+	for _, o := range callOptions() {
+		b.Run("engine=loaded/"+o.name, func(b *testing.B) { serveBeside(b, o.options, true) })
 	}
+	b.Run("engine=none", serveRequests)
+}
+
+func serveBeside(b *testing.B, o engine.Options, loaded bool) {
+	stop := openGuest(b, o, loaded)
+	defer stop()
+	serveRequests(b)
 }
 
 // serveRequests makes b.N requests and reports their latencies.
@@ -66,11 +69,11 @@ func serveRequests(b *testing.B) {
 	}
 }
 
-// openGuest opens an engine, and loads it with half of what it takes if told to.
-func openGuest(b *testing.B, loaded bool) (stop func()) {
+// openGuest opens an engine, and loads it if told to.
+func openGuest(b *testing.B, o engine.Options, loaded bool) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	table := foldTable()
-	eng, err := engine.Open(ctx, b.TempDir(), engine.Options{}, table)
+	eng, err := engine.Open(ctx, b.TempDir(), o, table)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -78,7 +81,7 @@ func openGuest(b *testing.B, loaded bool) (stop func()) {
 	go func() {
 		defer close(done)
 		if loaded {
-			loadHalf(ctx, b, table)
+			loadPart(ctx, b, table)
 		}
 	}()
 	return func() {
@@ -99,9 +102,10 @@ func foldTable() *engine.Table[foldKey, limit.State, foldEvent, struct{}] {
 	})
 }
 
-// loadHalf sends bursts of 256 events, each followed by a pause as long as it took: the
-// load of a service, which arrives all the time, rather than that of a batch job.
-func loadHalf(ctx context.Context, b *testing.B, table *engine.Table[foldKey, limit.State, foldEvent, struct{}]) {
+// loadPart sends bursts of 256 events, each followed by a pause of 7/3 of the time that
+// it took, so that the engine works three tenths of the time: the load of a service,
+// which arrives all the time, rather than that of a batch job.
+func loadPart(ctx context.Context, b *testing.B, table *engine.Table[foldKey, limit.State, foldEvent, struct{}]) {
 	producer, err := table.Producer(engine.ProducerOptions[foldKey, foldEvent]{})
 	if err != nil {
 		b.Error(err)
@@ -121,7 +125,7 @@ func loadHalf(ctx context.Context, b *testing.B, table *engine.Table[foldKey, li
 		if producer.Flush(ctx) != nil {
 			return
 		}
-		<-time.After(time.Since(began))
+		<-time.After(time.Since(began) * 7 / 3)
 	}
 }
 
