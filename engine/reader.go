@@ -73,11 +73,21 @@ func (r *reader[K, S, E, R]) poll() (block []byte, state shard.FeedState) {
 		r.awaitSettled(2)
 		return nil, r.waiting()
 	case !r.read():
-		return nil, shard.FeedIdle
+		return nil, r.idle()
 	}
 	r.encode()
 	r.handOver()
 	return r.ownBlock(), shard.FeedBusy
+}
+
+// idle is the state of a feed whose source has nothing now. What is in flight may be
+// with other shards, which wake nobody: if it is to be told, the usher waits for it.
+func (r *reader[K, S, E, R]) idle() shard.FeedState {
+	if r.options.Settled == nil || r.inFlight() == 0 {
+		return shard.FeedIdle
+	}
+	r.awaitSettled(1)
+	return r.waiting()
 }
 
 // waiting is the state of a feed that waits for its usher.

@@ -235,6 +235,37 @@ func TestAnIdleSourceWaitsForWake(t *testing.T) {
 	})
 }
 
+// Goal: what is settled is told also when the source has nothing more to give and its
+// own shard nothing to do. Method: events of another shard, whose syncs are held.
+func TestSettledIsToldToAnIdleSource(t *testing.T) {
+	table := counters("counters")
+	l := (&lab{tb: t, options: smallStore(), tables: []engine.Definition{table}, hash: parity}).start()
+	release := l.holdSyncs()
+	told := make(chan uint64, 10)
+	given := false
+	f, err := table.Consume(t.Context(), pollFunc(func(records []numbered) (n int, err error) {
+		if !given {
+			given, n = true, 10
+		}
+		for i := range n {
+			records[i] = numbered{Key: "odd1", Event: 1}
+		}
+		return n, nil
+	}), engine.SourceOptions[string, int64]{Settled: func(n uint64) { told <- n }})
+	must(t, err)
+	release()
+	if n := <-told; n != 10 {
+		t.Errorf("%d records are settled, want 10", n)
+	}
+	must(t, f.Close(t.Context()))
+}
+
+// parity is a hash that gives the keys with an odd last byte to the second of two
+// shards.
+func parity(key []byte, seed uint64) uint64 {
+	return xxh3.HashSeed(key, seed)>>1 | uint64(key[len(key)-1]&1)<<63
+}
+
 // Goal: a shard whose neighbour takes nothing goes on with its own work, and what it
 // holds for the neighbour arrives later. Method: a table function of one shard blocks.
 func TestAShardDoesNotWaitForItsNeighboursInbox(t *testing.T) {
@@ -252,9 +283,6 @@ func TestAShardDoesNotWaitForItsNeighboursInbox(t *testing.T) {
 	})
 	options := smallStore()
 	options.InboxBytes, options.EventBytesMax, options.KeyBytesMax = 64<<10, 64, 64
-	parity := func(key []byte, seed uint64) uint64 { // odd keys are those of shard 1
-		return xxh3.HashSeed(key, seed)>>1 | uint64(key[len(key)-1]&1)<<63
-	}
 	(&lab{tb: t, options: options, tables: []engine.Definition{table}, hash: parity}).start()
 	go func() { _, _ = table.Do(context.Background(), "blocked1", -1, engine.Applied) }()
 	<-entered
