@@ -24,7 +24,7 @@ type Options struct {
 	// Work is an existing empty directory for the files of the drill.
 	Work string
 	// Store is what to open. With Shards 0 the count changes now and then, with the
-	// Device AnyDevice the device.
+	// Device AnyDevice the device. Every other child or so has its shards read.
 	Store store.Options
 	// Keys and Dist are those of the streams; Producers, Window and Rate say how they
 	// are sent.
@@ -78,6 +78,8 @@ type Round struct {
 	// Shards is how many the child had, Device what wrote its log.
 	Shards int
 	Device string
+	// Read says that shards read the events, instead of being sent them.
+	Read bool
 	// Alive is how long it was under load.
 	Alive time.Duration
 	// Recovery is what its opening of the store took.
@@ -150,6 +152,7 @@ func (d *drill) orders(rest bool) *Orders {
 	if d.Store.Device == AnyDevice {
 		d.now.Device = []string{"library", "direct"}[d.random.IntN(2)]
 	}
+	d.now.Read = d.Store.Read || d.random.IntN(2) == 0
 	o := &Orders{
 		Round: d.round, Work: d.Work, Store: d.now, Producers: d.Producers, Window: d.Window, Rate: d.Rate, Rest: rest,
 		Stream: workload.Generated{Keys: d.Keys, Dist: d.Dist, Seed: d.random.Uint64()},
@@ -227,7 +230,7 @@ func (d *drill) judge(o *Orders, r Round) error {
 	if r.Found, err = d.compare(o); err != nil {
 		return err
 	}
-	r.Shards, r.Device = o.Store.Shards, o.Store.Device
+	r.Shards, r.Device, r.Read = o.Store.Shards, o.Store.Device, o.Store.Read
 	d.add(r)
 	if !r.Found.OK() {
 		return nil // the files stay for whoever looks into it

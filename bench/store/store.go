@@ -27,6 +27,9 @@ type Options struct {
 	EventBytes int `json:"event_bytes"`
 	// Device is who writes the log: `library` or `direct`.
 	Device string `json:"device"`
+	// Read says that shards read the events of a producer themselves, as those of a
+	// source, instead of being sent them.
+	Read bool `json:"read,omitempty"`
 	// SnapshotBytes is how much log starts a snapshot; 0 is what the engine chooses.
 	SnapshotBytes int64 `json:"snapshot_bytes,omitempty"`
 }
@@ -161,7 +164,7 @@ func openTable[E any](ctx context.Context, o Options, spec engine.Spec[string, w
 	if err != nil {
 		return nil, err
 	}
-	return &folded[E]{engine: e, table: t, ack: ack, of: of}, nil
+	return &folded[E]{engine: e, table: t, ack: ack, of: of, read: o.Read}, nil
 }
 
 // folded is the engine as a bench.Target.
@@ -170,10 +173,14 @@ type folded[E any] struct {
 	table  *engine.Table[string, workload.Stats, E, struct{}]
 	ack    engine.Ack
 	of     func(workload.Event) E
+	read   bool // the shards read
 }
 
 // Producer leaves a quarter of the window for what the producer gathers.
 func (s *folded[E]) Producer(window int) (bench.Producer, error) {
+	if s.read {
+		return newReading(s, window)
+	}
 	p := &producer[E]{of: s.of}
 	var err error
 	p.p, err = s.table.Producer(engine.ProducerOptions[string, E]{

@@ -42,9 +42,9 @@ func TestPaddedEventsSurviveTheirEncoding(t *testing.T) {
 func TestStatesAreThoseOfASingleThreadBeforeAndAfterReopening(t *testing.T) {
 	g := workload.Generated{Keys: 1000, Dist: "uniform", Seed: 3, Events: 3000}
 	for _, bytes := range []int{EventBytesMin, 100} {
-		for _, door := range []bench.Door{bench.Batched, bench.Single} {
-			t.Run(fmt.Sprintf("bytes=%d/door=%s", bytes, door), func(t *testing.T) {
-				o := Options{Dir: t.TempDir(), Shards: 2, EventBytes: bytes}
+		for name, door := range map[string]bench.Door{"producer": bench.Batched, "source": bench.Batched, "do": bench.Single} {
+			t.Run(fmt.Sprintf("bytes=%d/door=%s", bytes, name), func(t *testing.T) {
+				o := Options{Dir: t.TempDir(), Shards: 2, EventBytes: bytes, Read: name == "source"}
 				target, err := Open(t.Context(), o)
 				if err != nil {
 					t.Fatal(err)

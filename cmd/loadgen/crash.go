@@ -110,7 +110,8 @@ func (c *crashCommand) remove(dir string) error {
 
 // roundWords describes a round in one line.
 func roundWords(r drill.Round) string {
-	s := fmt.Sprintf("%4d  shards %d · %-7s · alive %4d ms", r.Number, r.Shards, r.Device, r.Alive.Milliseconds())
+	door := map[bool]string{false: "producer", true: "source"}[r.Read]
+	s := fmt.Sprintf("%4d  shards %d · %-7s · %-8s · alive %4d ms", r.Number, r.Shards, r.Device, door, r.Alive.Milliseconds())
 	if r.Opening > 0 {
 		s += fmt.Sprintf(" · %d killed while opening", r.Opening)
 	}

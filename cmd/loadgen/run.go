@@ -47,7 +47,7 @@ type loadFlags struct {
 	Warmup    count         `group:"Load" help:"How many events to send before the measurement begins, so that it does not show how the store grows."`
 	Rate      count         `group:"Load" help:"Events per second, each due at its time (open loop). By default as fast as it goes."`
 	Producers int           `group:"Load" default:"1" help:"How many goroutines send, each a part of the keys (${default})."`
-	Door      string        `group:"Load" enum:"producer,do" default:"producer" help:"producer: windows of events; do: a call for each event (${default})."`
+	Door      string        `group:"Load" enum:"producer,source,do" default:"producer" help:"producer: windows of events; source: the same, laid ready for the shards to read themselves; do: a call for each event (${default})."`
 	Window    count         `group:"Load" default:"64k" help:"How many events of a producer may be unacknowledged (${default})."`
 }
 
@@ -107,7 +107,7 @@ func (c *runCommand) describe() (*description, error) {
 	if c.Events > 0 {
 		d.Events = uint64(c.Warmup) + uint64(c.Events)
 	}
-	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot)}
+	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, Read: c.Door == doorSource, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot)}
 	if c.In == "" {
 		if c.Key != "" || c.Value != "" || c.Format != "" {
 			return nil, usage("--key, --value and --format say what to read from a file: --in names none")
@@ -188,10 +188,17 @@ func canWrite(name string) error {
 	return err
 }
 
+// doorSource is a door of the store: to the load it is like a producer.
+const doorSource = "source"
+
 // load is the load without its source.
 func (c *runCommand) load() bench.Load {
+	door := bench.Door(c.Door)
+	if c.Door == doorSource {
+		door = bench.Batched
+	}
 	return bench.Load{
-		Producers: c.Producers, Door: bench.Door(c.Door), Window: int(c.Window), Rate: float64(c.Rate), Duration: c.Duration,
+		Producers: c.Producers, Door: door, Window: int(c.Window), Rate: float64(c.Rate), Duration: c.Duration,
 	}
 }
 
