@@ -21,10 +21,14 @@ func mallocs(f func()) uint64 {
 	return after.Mallocs - before.Mallocs
 }
 
-// Goal: no event allocates, from the call to the log, where types hold no pointers.
-// Method: the difference of all allocations of the process, over so many events that
-// an allocation in a hundred would show. The keys are there before.
-func TestEventsWithoutPointersAllocateNothing(t *testing.T) {
+// An allocRig is a store whose events are counted against its allocations.
+type allocRig struct {
+	*testing.T
+	table  *engine.Table[[16]byte, sum, int64, int64]
+	engine *engine.Engine
+}
+
+func newAllocRig(t *testing.T) *allocRig {
 	table := engine.NewTable(engine.Spec[[16]byte, sum, int64, int64]{
 		Name:  "sums",
 		Check: func(c *engine.Context[[16]byte], s *sum, e int64) error { return nil },
@@ -33,64 +37,79 @@ func TestEventsWithoutPointersAllocateNothing(t *testing.T) {
 			return s.Count + int64(c.Key()[0])*0
 		},
 	})
-	ctx := context.Background()
-	e, err := engine.Open(ctx, filepath.Join(t.TempDir(), "store"), engine.Options{Shards: 1, Device: engine.DeviceDirect}, table)
+	e, err := engine.Open(context.Background(), filepath.Join(t.TempDir(), "store"), engine.Options{Shards: 1, Device: engine.DeviceDirect}, table)
 	must(t, err)
-	defer e.Close()
-	p, err := table.Producer(engine.ProducerOptions[[16]byte, int64]{})
-	must(t, err)
-	key := func(i int) [16]byte { return [16]byte{byte(i), byte(i >> 8 & 3)} }
-	send := func(n int) {
+	t.Cleanup(func() { must(t, e.Close()) })
+	return &allocRig{t, table, e}
+}
+
+func allocKey(i int) [16]byte { return [16]byte{byte(i), byte(i >> 8 & 3)} }
+
+func (r *allocRig) sends() func(n int) {
+	p, err := r.table.Producer(engine.ProducerOptions[[16]byte, int64]{})
+	must(r, err)
+	r.Cleanup(func() { must(r, p.Close(context.Background())) })
+	return func(n int) {
 		for i := range n {
-			if err := p.Send(ctx, key(i), 1); err != nil {
-				t.Fatal(err)
-			}
+			must(r, p.Send(context.Background(), allocKey(i), 1))
 		}
-		must(t, p.Flush(ctx))
+		must(r, p.Flush(context.Background()))
 	}
-	calls := func(ack engine.Ack, callers int) func(n int) {
-		return func(n int) {
-			var group sync.WaitGroup
-			for caller := range callers {
-				group.Go(func() {
-					for i := caller; i < n; i += callers {
-						if _, err := table.Do(ctx, key(i), 1, ack); err != nil {
-							t.Error(err)
-							return
-						}
+}
+
+func (r *allocRig) calls(ack engine.Ack, callers int) func(n int) {
+	return func(n int) {
+		var group sync.WaitGroup
+		for caller := range callers {
+			group.Go(func() {
+				for i := caller; i < n; i += callers {
+					if _, err := r.table.Do(context.Background(), allocKey(i), 1, ack); err != nil {
+						r.Error(err)
+						return
 					}
-				})
-			}
-			group.Wait()
+				}
+			})
 		}
+		group.Wait()
 	}
-	gets := func(n int) {
-		for i := range n {
-			if _, _, err := table.Get(ctx, key(i)); err != nil {
-				t.Fatal(err)
-			}
-		}
+}
+
+func (r *allocRig) tries(n int) {
+	for i := range n {
+		_, err := r.table.TryDo(context.Background(), allocKey(i), 1, engine.Applied)
+		must(r, err)
 	}
-	tries := func(n int) {
-		for i := range n {
-			if _, err := table.TryDo(ctx, key(i), 1, engine.Applied); err != nil {
-				t.Fatal(err)
-			}
-		}
+}
+
+func (r *allocRig) gets(n int) {
+	for i := range n {
+		_, _, err := r.table.Get(context.Background(), allocKey(i))
+		must(r, err)
 	}
-	batch, puts, reads := e.Batch(), make([]engine.Result[int64], 100), make([]engine.StateResult[sum], 100)
-	batches := func(n int) {
+}
+
+// batches makes pairs of a put and a read of what it has left.
+func (r *allocRig) batches() func(n int) {
+	batch, puts, reads := r.engine.Batch(), make([]engine.Result[int64], 100), make([]engine.StateResult[sum], 100)
+	return func(n int) {
 		for range n / 200 {
 			for i := range puts {
-				table.Put(batch, key(i), 1, &puts[i])
-				table.Read(batch, key(i), &reads[i])
+				r.table.Put(batch, allocKey(i), 1, &puts[i])
+				r.table.Read(batch, allocKey(i), &reads[i])
 			}
-			must(t, batch.Do(ctx))
+			must(r, batch.Do(context.Background()))
 			if puts[99].Value == 0 || puts[99].Value != reads[99].State.Count {
-				t.Fatalf("put gave %d, and the read behind it %+v", puts[99].Value, reads[99])
+				r.Fatalf("put gave %d, and the read behind it %+v", puts[99].Value, reads[99])
 			}
 		}
 	}
+}
+
+// Goal: no event allocates, from the call to the log, where types hold no pointers.
+// Method: the difference of all allocations of the process, over so many events that
+// an allocation in a hundred would show. The keys are there before.
+func TestEventsWithoutPointersAllocateNothing(t *testing.T) {
+	r := newAllocRig(t)
 	n := 1_000_000
 	if testing.Short() {
 		n /= 10
@@ -99,13 +118,13 @@ func TestEventsWithoutPointersAllocateNothing(t *testing.T) {
 		name string
 		run  func(n int)
 	}{
-		{"producer", send},
-		{"get", gets},
-		{"try", tries},
-		{"batch", batches},
-		{"applied", calls(engine.Applied, 4)},
-		{"written", calls(engine.Written, 64)},
-		{"durable", calls(engine.Durable, 256)},
+		{"producer", r.sends()},
+		{"get", r.gets},
+		{"try", r.tries},
+		{"batch", r.batches()},
+		{"applied", r.calls(engine.Applied, 4)},
+		{"written", r.calls(engine.Written, 64)},
+		{"durable", r.calls(engine.Durable, 256)},
 	} {
 		c.run(n / 4) // what is made once
 		count := mallocs(func() { c.run(n) })
@@ -114,5 +133,4 @@ func TestEventsWithoutPointersAllocateNothing(t *testing.T) {
 			t.Errorf("%s: %.4f allocations an event", c.name, each)
 		}
 	}
-	must(t, p.Close(ctx))
 }
