@@ -7,14 +7,17 @@ import (
 	"os"
 )
 
-// OS returns the file system of the operating system. On Linux Sync is fdatasync
-// and Reserve is fallocate; on macOS Sync is F_FULLFSYNC. Only regular files can be
-// opened: a link, a pipe or a device in the place of one is an error.
-func OS() FS { return osFS{} }
+// OS returns the file system of the operating system. On Linux Sync makes the data and
+// the size durable, by the first of [SyncWays], and Reserve is fallocate; on macOS Sync
+// is F_FULLFSYNC. Only regular files can be opened: a link, a pipe or a device in the
+// place of one is an error.
+func OS() FS { return osFS{queues: best()} }
 
-type osFS struct{}
+type osFS struct {
+	queues *queues // that Sync goes through; nil: a call that blocks
+}
 
-func (osFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
+func (o osFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
 	if err := refuseLink(name); err != nil {
 		return nil, err
 	}
@@ -25,7 +28,7 @@ func (osFS) OpenFile(name string, flag int, perm os.FileMode) (File, error) {
 	if err := requireRegular(f); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
-	return &osFile{f: f}, nil
+	return &osFile{f: f, queues: o.queues}, nil
 }
 
 func requireRegular(f *os.File) error {
@@ -69,7 +72,10 @@ func (osFS) Lock(name, holder string) (io.Closer, error) { return lock(name, hol
 
 // osFile hides the rest of os.File, so that nothing gets to the disk by a method
 // that the interface does not have.
-type osFile struct{ f *os.File }
+type osFile struct {
+	f      *os.File
+	queues *queues
+}
 
 func (f *osFile) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
 
@@ -85,7 +91,7 @@ func (f *osFile) Write(p []byte) (int, error) {
 
 func (f *osFile) Close() error { return mapped(f.f.Close()) }
 
-func (f *osFile) Sync() error { return mapped(dataSync(f.f)) }
+func (f *osFile) Sync() error { return mapped(dataSync(f.f, f.queues)) }
 
 func (f *osFile) Size() (int64, error) {
 	info, err := f.f.Stat()

@@ -10,12 +10,6 @@ import (
 // holderOffset is where the text of a lock file begins.
 const holderOffset = 0
 
-// dataSync is fdatasync: it leaves out the times of the file, which nobody here
-// reads, and with them a journal commit when the size has not changed.
-func dataSync(f *os.File) error {
-	return control(f, "fdatasync", unix.Fdatasync)
-}
-
 func reserve(f *os.File, size int64) error {
 	err := control(f, "fallocate", func(fd int) error {
 		return unix.Fallocate(fd, unix.FALLOC_FL_KEEP_SIZE, 0, size)

@@ -26,7 +26,7 @@ func refuseLink(name string) error {
 	return err
 }
 
-func dataSync(f *os.File) error { return f.Sync() }
+func wholeSync(f *os.File) error { return f.Sync() }
 
 func reserve(*os.File, int64) error { return nil }
 
