@@ -72,4 +72,27 @@ type Recovery struct {
 	ShardsBefore int `json:"shards_before,omitempty"`
 	// Warnings say what was damaged and could be done without.
 	Warnings []string `json:"warnings,omitempty"`
+	// Parts are nil if the store does not say what took the time.
+	Parts *RecoveryParts `json:"parts,omitempty"`
+}
+
+// RecoveryParts are what the time of a recovery went into, in seconds. Load, Replay and
+// Resume are those of the shard that took longest, as a clock shows them; the others
+// are sums over all workers, which work side by side.
+type RecoveryParts struct {
+	Workers int `json:"workers"`
+	// Load is the snapshots': Read for reading and verifying them, Build for the tables
+	// made of them.
+	Load  float64 `json:"load"`
+	Read  float64 `json:"read"`
+	Build float64 `json:"build"`
+	// Replay is the logs': Scan for reading and verifying them, Apply for the events.
+	Replay float64 `json:"replay"`
+	Scan   float64 `json:"scan"`
+	Apply  float64 `json:"apply"`
+	// Resume is that of beginning new generations; Copy of it went into writing again,
+	// and syncing, Copied frames that were not known to be durable.
+	Resume float64 `json:"resume"`
+	Copy   float64 `json:"copy"`
+	Copied int     `json:"copied"`
 }

@@ -70,6 +70,7 @@ func (r *Result) End(w io.Writer) {
 	}
 	if r.Recovery != nil {
 		row(w, "recovery", "%s", RecoveryWords(*r.Recovery))
+		recoveryParts(w, r.Recovery)
 	}
 	if r.Usage != nil && r.Events > 0 {
 		row(w, "memory", "%s", r.usageWords())

@@ -217,13 +217,29 @@ func (s *folded[E]) Recovery() bench.Recovery {
 	out := bench.Recovery{
 		Seconds: r.Duration.Seconds(), Events: r.Events, Keys: uint64(r.Keys),
 		TornBytes: uint64(r.TornBytes), Clean: r.Clean, ShardsBefore: r.ShardsBefore, Warnings: r.Warnings,
+		Parts: &bench.RecoveryParts{},
 	}
 	for _, sh := range r.Shards {
 		out.LogBytes += uint64(sh.LogBytes)
 		out.SnapshotBytes += uint64(sh.SnapshotBytes)
 		out.SnapshotKeys += uint64(sh.SnapshotKeys)
+		addParts(out.Parts, &sh)
 	}
 	return out
+}
+
+// addParts adds what one shard took its time for.
+func addParts(to *bench.RecoveryParts, sh *engine.ShardRecovery) {
+	t := &sh.Times
+	to.Workers += t.Workers
+	to.Copied += sh.Copied
+	to.Load, to.Replay = max(to.Load, t.Load.Seconds()), max(to.Replay, t.Replay.Seconds())
+	to.Resume = max(to.Resume, t.Resume.Seconds())
+	to.Read += t.Read.Seconds()
+	to.Build += t.Build.Seconds()
+	to.Scan += t.Scan.Seconds()
+	to.Apply += t.Apply.Seconds()
+	to.Copy += t.Copy.Seconds()
 }
 
 func (s *folded[E]) Shards() int {

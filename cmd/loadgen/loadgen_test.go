@@ -73,7 +73,7 @@ func TestRunLeavesWhatRecoverVerifies(t *testing.T) {
 		t.Errorf("%v, %s", err, text)
 	}
 	for _, shards := range []string{"1", "3"} {
-		if r := loadgen(t, "", "recover", dir, "--shards", shards); r.code != exitFine || !strings.Contains(r.out, "OK: 1,411 keys") {
+		if r := loadgen(t, "", "recover", dir, "--shards", shards); r.code != exitFine || !strings.Contains(r.out, "OK: 1,411 keys") || !strings.Contains(r.out, "keys/s a core, together") {
 			t.Errorf("%s shards: %+v", shards, r)
 		}
 	}
