@@ -54,7 +54,7 @@ func roundUnderLoad(b *testing.B, keys, partitions int) {
 			b.Fatal(err)
 		}
 		took := time.Since(began)
-		pause := func() error { time.Sleep(max(took, time.Second)); return nil }
+		pause := func() error { <-time.After(max(took, time.Second)); return nil }
 		if err := load.measure(&without, pause); err != nil {
 			b.Fatal(err)
 		}
