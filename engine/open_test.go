@@ -360,7 +360,7 @@ func TestClosedStoreCanBeCopiedAndMoved(t *testing.T) {
 		must(t, os.CopyFS(at("copy"), os.DirFS(at("first"))))
 		must(t, os.Rename(at("first"), at("moved")))
 		for _, name := range []string{"copy", "moved"} {
-			e, err := engine.Open(ctx, at(name), engine.Options{Shards: 3, Device: engine.DeviceDirect - device}, table)
+			e, err := engine.Open(ctx, at(name), engine.Options{Shards: 3, Device: engine.DeviceLibrary - device}, table)
 			must(t, err)
 			if got := everything(t, table); !maps.Equal(got, want) || e.Recovery().Events != 0 {
 				t.Errorf("%s: %v, want %v; %d events replayed", name, got, want, e.Recovery().Events)

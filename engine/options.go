@@ -57,8 +57,8 @@ type LogDevice uint8
 
 // The devices.
 const (
-	DeviceLibrary LogDevice = iota // github.com/tidwall/wal
-	DeviceDirect                   // Keyfold's own writer
+	DeviceDirect  LogDevice = iota // Keyfold's own writer; the default
+	DeviceLibrary                  // github.com/tidwall/wal
 )
 
 // Options says how an engine runs. The zero Options is right for a service that
@@ -94,7 +94,9 @@ type Options struct {
 	Spin time.Duration
 	// Device says who writes the files of the log.
 	Device LogDevice
-	// SegmentBytes is the size of a file of the log. 0 means 4 MiB.
+	// SegmentBytes is the size of a file of the log. Between two files the shard waits
+	// for a sync. 0 means 64 MiB, but 4 MiB for DeviceLibrary, which holds the last file
+	// in memory.
 	SegmentBytes int
 	// Progress is called during Open with the bytes of log read, of all there are, by
 	// several goroutines at once. It may be nil.
@@ -123,7 +125,10 @@ func (o Options) complete() (Options, error) {
 	setDefault(&o.InboxBytes, 1<<20)
 	setDefault(&o.SnapshotBytes, 256<<20)
 	setDefault(&o.Spin, spinDefault)
-	setDefault(&o.SegmentBytes, 4<<20)
+	if o.Device == DeviceLibrary {
+		setDefault(&o.SegmentBytes, 4<<20)
+	}
+	setDefault(&o.SegmentBytes, 64<<20)
 	if o.Environment == nil {
 		o.Environment = seam.System()
 	}
@@ -160,7 +165,7 @@ func (o *Options) check() error {
 		{powerOfTwo(o.InboxBytes) && o.InboxBytes <= inboxBytesMax, fmt.Sprintf("InboxBytes must be a power of two up to %d, not %d", inboxBytesMax, o.InboxBytes)},
 		{o.SnapshotBytes > 0, fmt.Sprintf("SnapshotBytes must be more than 0, not %d", o.SnapshotBytes)},
 		{o.SegmentBytes >= 4<<10 && o.SegmentBytes <= 1<<30, fmt.Sprintf("SegmentBytes must be 4 KiB to 1 GiB, not %d", o.SegmentBytes)},
-		{o.Pin <= PinOn && o.Device <= DeviceDirect, "Pin and Device must be one of their modes"},
+		{o.Pin <= PinOn && o.Device <= DeviceLibrary, "Pin and Device must be one of their modes"},
 	} {
 		if !c.ok {
 			return fmt.Errorf("keyfold: Options.%s", c.rule)

@@ -71,8 +71,8 @@ func (v variant) run(t *testing.T, random *rand.Rand) (uint64, error) {
 	if v.device != "memory" {
 		r.dir = t.TempDir()
 	}
-	if v.device == "direct" {
-		r.options.Device = engine.DeviceDirect
+	if v.device == "library" {
+		r.options.Device = engine.DeviceLibrary
 	}
 	if err := r.open(); err != nil {
 		return 0, err

@@ -25,7 +25,7 @@ type Options struct {
 	Sync string `json:"sync"`
 	// EventBytes is the size of an event without its key: EventBytesMin at least.
 	EventBytes int `json:"event_bytes"`
-	// Device is who writes the log: `library` or `direct`.
+	// Device is who writes the log: `direct` or `library`.
 	Device string `json:"device"`
 	// Read says that shards read the events of a producer themselves, as those of a
 	// source, instead of being sent them.
@@ -79,11 +79,11 @@ func (o *Options) options() (engine.Options, error) {
 	}
 	opts.EventBytesMax = max(o.EventBytes, 1<<10)
 	switch o.Device {
-	case "", "library":
-	case "direct":
-		opts.Device = engine.DeviceDirect
+	case "", "direct":
+	case "library":
+		opts.Device = engine.DeviceLibrary
 	default:
-		return opts, fmt.Errorf("store: unknown device %q: library or direct", o.Device)
+		return opts, fmt.Errorf("store: unknown device %q: direct or library", o.Device)
 	}
 	return opts, o.sync(&opts)
 }

@@ -37,7 +37,7 @@ type contestFlags struct {
 	Spin       time.Duration `group:"Engine" help:"How long an idle shard looks for work; by default what the engine chooses, less than 0 not at all."`
 	Ack        string        `group:"Engine" enum:"durable,written,applied" default:"written" help:"What is waited for: durable, written or applied (${default})."`
 	Sync       string        `group:"Engine" default:"10ms" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
-	Device     string        `group:"Engine" enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
+	Device     string        `group:"Engine" enum:"direct,library" default:"direct" help:"What writes the log: direct or library, which is tidwall/wal (${default})."`
 	Dir        string        `group:"Engine" type:"path" help:"An existing directory, on the disk that is to be measured, for files that are removed at the end. By default that of temporary files."`
 
 	JSON string `group:"Output" name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`

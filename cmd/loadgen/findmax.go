@@ -34,7 +34,7 @@ type findMaxCommand struct {
 	Shards    int           `group:"Store" help:"How many shards; by default what the engine chooses."`
 	Ack       string        `group:"Store" enum:"durable,written,applied" default:"durable" help:"What is waited for: durable, written or applied (${default})."`
 	Sync      string        `group:"Store" default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
-	Device    string        `group:"Store" enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
+	Device    string        `group:"Store" enum:"direct,library" default:"direct" help:"What writes the log: direct or library, which is tidwall/wal (${default})."`
 	Dir       string        `group:"Store" type:"path" help:"An existing directory, on the disk that is to be measured, for files that are removed at the end. By default that of temporary files."`
 	JSON      string        `group:"Output" name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
 }

@@ -56,7 +56,7 @@ type storeFlags struct {
 	Shards int    `group:"Store" help:"How many shards; by default what the engine chooses."`
 	Ack    string `group:"Store" enum:"durable,written,applied" default:"durable" help:"What is waited for: durable, written or applied (${default})."`
 	Sync   string `group:"Store" default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
-	Device string `group:"Store" enum:"library,direct" default:"library" help:"What writes the log: library or direct (${default})."`
+	Device string `group:"Store" enum:"direct,library" default:"direct" help:"What writes the log: direct or library, which is tidwall/wal (${default})."`
 
 	Abandon  bool `group:"Store" help:"End without closing the store, as by kill -9: recover then has a log to replay."`
 	Snapshot size `group:"Store" name:"snapshot-bytes" help:"How much log starts a snapshot; by default what the engine chooses."`

@@ -87,7 +87,7 @@ func TestWrongSweepsAreToldInOneSentence(t *testing.T) {
 		"pin":            {[]string{"sweep", "--vary=pin=yes"}, exitUsage, "neither on nor off"},
 		"door":           {[]string{"sweep", "--vary=door=window"}, exitUsage, "source"},
 		"own producers":  {[]string{"sweep", "--door=source", "--vary=producers=1,2"}, exitUsage, "producer"},
-		"device":         {[]string{"sweep", "--vary=device=tape"}, exitUsage, "library or direct"},
+		"device":         {[]string{"sweep", "--vary=device=tape"}, exitUsage, "direct or library"},
 		"partitions":     {[]string{"sweep", "--vary=partitions=3"}, exitUsage, "power of two"},
 		"row of others":  {[]string{"sweep", "--vary=event-bytes=32,64", "--limit-row"}, exitUsage, "--limit-row"},
 		"memory":         {[]string{"sweep", "--vary=keys=300M,310M,320M"}, exitUsage, "available"},

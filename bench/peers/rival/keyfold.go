@@ -22,15 +22,13 @@ func keyfold(name, about string, set ...func(*engine.Options)) *Rival {
 	}
 }
 
-func keyfoldDirect() *Rival {
-	return keyfold("keyfold-direct", "Keyfold with the direct device", func(o *engine.Options) { o.Device = engine.DeviceDirect })
+func keyfoldLibrary() *Rival {
+	return keyfold("keyfold-library", "Keyfold with tidwall/wal as its device", func(o *engine.Options) { o.Device = engine.DeviceLibrary })
 }
 
 // keyfoldWide has the machine to itself: as many shards as cores.
 func keyfoldWide() *Rival {
-	r := keyfold("keyfold-wide", "Keyfold with the direct device and 2 shards", func(o *engine.Options) {
-		o.Device, o.Shards = engine.DeviceDirect, 2
-	})
+	r := keyfold("keyfold-wide", "Keyfold with 2 shards", func(o *engine.Options) { o.Shards = 2 })
 	r.Lanes = always(2)
 	return r
 }

@@ -94,7 +94,7 @@ const (
 func Rivals() []*Rival {
 	return []*Rival{
 		limitRow(), nullRow(),
-		keyfold(Engine, "Keyfold, Options{} but for Sync"), keyfoldDirect(), keyfoldWide(),
+		keyfold(Engine, "Keyfold, Options{} but for Sync"), keyfoldLibrary(), keyfoldWide(),
 		handA(), handB(), handBProcs(),
 		pebbleSet(), pebbleMerge(), badgerPeer(), bboltPeer(), buntPeer(), sqlitePeer(),
 		redisCount(), redisScript(),
