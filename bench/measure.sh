@@ -55,7 +55,7 @@ run 31-stream --keys 1M --dist zipf:0.99 --warmup 1M --duration 4s --profile "$s
 run 32-stream --keys 1M --dist zipf:0.99 --warmup 1M --duration 4s --sync 10ms --producers 2 --verify
 run 33-stream --keys 10M --dist zipf:0.99 --warmup 10M --duration 4s --verify
 run 34-stream --keys 10M --dist uniform --warmup 20M --duration 4s --sync 10ms --verify
-run 35-stream --keys 1M --dist zipf:0.99 --warmup 1M --duration 4s --device direct --verify
+run 35-stream --keys 1M --dist zipf:0.99 --warmup 1M --duration 4s --device library --verify
 
 n=40
 for callers in 1 64 1024; do
@@ -63,7 +63,7 @@ for callers in 1 64 1024; do
   run $n-calls --door do --producers $callers --keys 1M --warmup 10k --duration 4s --profile "$stage/profile-$n" --verify
 done
 run 44-calls --door do --producers 1 --ack applied --keys 1M --warmup 10k --duration 4s --verify
-run 45-calls --door do --producers 1024 --device direct --keys 1M --warmup 10k --duration 4s --verify
+run 45-calls --door do --producers 1024 --device library --keys 1M --warmup 10k --duration 4s --verify
 
 run 51-rate --rate 10k --keys 1M --dist zipf:0.99 --warmup 1M --duration 8s --verify
 run 52-rate --rate 200k --keys 1M --dist zipf:0.99 --warmup 1M --duration 8s --verify
@@ -101,7 +101,7 @@ fi
 # The rivals are a module of their own, which may not be there, nor its dependencies.
 if [ ! -s "$stage/81-peers.json" ] && knows peers rounds; then
   printf '\n== peers (%d s so far)\n' "$SECONDS"
-  "$loadgen" peers --rounds 3 --duration 300ms --ack none,always --in-flight 64,1024 --json "$stage/81-peers.json" ||
+  "$loadgen" peers --rounds 2 --duration 300ms --ack none,always --in-flight 64,1024 --json "$stage/81-peers.json" ||
     { echo 'skipped: the rivals; what is stored of them stays'; rm -f "$stage/81-peers.json"; }
 fi
 
