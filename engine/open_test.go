@@ -409,3 +409,20 @@ func TestOpenStopsWhenItsContextEnds(t *testing.T) {
 	must(t, err)
 	must(t, e.Close())
 }
+
+// Goal: a store whose syncs are handed to the kernel keeps what was acknowledged, and
+// opens in the other way.
+func TestQueuedSyncsAreSyncs(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	table := counters("counters")
+	for round, queued := range []bool{true, false, true} {
+		e, err := engine.Open(t.Context(), dir, engine.Options{Shards: 2, Partitions: 16, QueuedSync: queued}, table)
+		must(t, err)
+		for i := range 100 {
+			if n := do(t, table, fmt.Sprint(i), 1); n != int64(round+1) {
+				t.Fatalf("key %d is at %d in round %d", i, n, round)
+			}
+		}
+		must(t, e.Close())
+	}
+}

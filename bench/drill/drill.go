@@ -24,7 +24,8 @@ type Options struct {
 	// Work is an existing empty directory for the files of the drill.
 	Work string
 	// Store is what to open. With Shards 0 the count changes now and then, with the
-	// Device AnyDevice the device. Every other child or so has its shards read.
+	// Device AnyDevice the device. Every other child or so has its shards
+	// read, and every other one its syncs queued.
 	Store store.Options
 	// Keys and Dist are those of the streams; Producers, Window and Rate say how they
 	// are sent.
@@ -152,6 +153,7 @@ func (d *drill) orders(rest bool) *Orders {
 	if d.Store.Device == AnyDevice {
 		d.now.Device = []string{"library", "direct"}[d.random.IntN(2)]
 	}
+	d.now.QueuedSync = d.random.IntN(2) == 0
 	d.now.Read = d.Store.Read || d.random.IntN(2) == 0
 	o := &Orders{
 		Round: d.round, Work: d.Work, Store: d.now, Producers: d.Producers, Window: d.Window, Rate: d.Rate, Rest: rest,

@@ -30,6 +30,8 @@ type Options struct {
 	// Read says that shards read the events of a producer themselves, as those of a
 	// source, instead of being sent them.
 	Read bool `json:"read,omitempty"`
+	// QueuedSync says that syncs are handed to the kernel's queues.
+	QueuedSync bool `json:"queued_sync,omitempty"`
 	// SnapshotBytes is how much log starts a snapshot; 0 is what the engine chooses.
 	SnapshotBytes int64 `json:"snapshot_bytes,omitempty"`
 }
@@ -73,7 +75,7 @@ func (o *Options) Engine() (engine.Options, engine.Ack, error) {
 
 // options are those of the engine.
 func (o *Options) options() (engine.Options, error) {
-	opts := engine.Options{Shards: o.Shards, SnapshotBytes: o.SnapshotBytes}
+	opts := engine.Options{Shards: o.Shards, SnapshotBytes: o.SnapshotBytes, QueuedSync: o.QueuedSync}
 	if o.EventBytes < EventBytesMin || o.EventBytes > EventBytesMax {
 		return opts, fmt.Errorf("store: events have %d to %d bytes, not %d", EventBytesMin, EventBytesMax, o.EventBytes)
 	}

@@ -58,6 +58,7 @@ type storeFlags struct {
 	Sync   string `group:"Store" default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
 	Device string `group:"Store" enum:"direct,library" default:"direct" help:"What writes the log: direct or library, which is tidwall/wal (${default})."`
 
+	Queued   bool `group:"Store" name:"queued-sync" help:"Hand syncs to the kernel by io_uring or AIO, instead of waiting in fdatasync."`
 	Abandon  bool `group:"Store" help:"End without closing the store, as by kill -9: recover then has a log to replay."`
 	Snapshot size `group:"Store" name:"snapshot-bytes" help:"How much log starts a snapshot; by default what the engine chooses."`
 }
@@ -107,7 +108,7 @@ func (c *runCommand) describe() (*description, error) {
 	if c.Events > 0 {
 		d.Events = uint64(c.Warmup) + uint64(c.Events)
 	}
-	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, Read: c.Door == doorSource, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot)}
+	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, Read: c.Door == doorSource, QueuedSync: c.Queued, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot)}
 	if c.In == "" {
 		if c.Key != "" || c.Value != "" || c.Format != "" {
 			return nil, usage("--key, --value and --format say what to read from a file: --in names none")

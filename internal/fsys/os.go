@@ -7,11 +7,11 @@ import (
 	"os"
 )
 
-// OS returns the file system of the operating system. On Linux Sync makes the data and
-// the size durable, by the first of [SyncWays], and Reserve is fallocate; on macOS Sync
-// is F_FULLFSYNC. Only regular files can be opened: a link, a pipe or a device in the
+// OS returns the file system of the operating system. On Linux Sync is fdatasync, which
+// makes the data and the size durable, and Reserve is fallocate; on macOS Sync is
+// F_FULLFSYNC. Only regular files can be opened: a link, a pipe or a device in the
 // place of one is an error.
-func OS() FS { return osFS{queues: best()} }
+func OS() FS { return osFS{} }
 
 type osFS struct {
 	queues *queues // that Sync goes through; nil: a call that blocks

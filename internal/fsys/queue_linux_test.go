@@ -32,9 +32,12 @@ func eachWay(t *testing.T, test func(t *testing.T, fs FS, way SyncWay)) {
 	}
 }
 
-func TestOSSyncsByTheFirstWay(t *testing.T) {
-	if got, want := SyncWayOf(OS()), SyncWays()[0]; got != want {
+func TestQueuedOSSyncsByTheFirstWay(t *testing.T) {
+	if got, want := SyncWayOf(QueuedOS()), SyncWays()[0]; got != want {
 		t.Errorf("%v, want %v", got, want)
+	}
+	if got := SyncWayOf(OS()); got != Blocking {
+		t.Errorf("without being told: %v", got)
 	}
 }
 

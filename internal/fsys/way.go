@@ -54,10 +54,6 @@ func OSBy(way SyncWay) FS {
 	return osFS{}
 }
 
-// best is the way of OS.
-func best() *queues {
-	if ways := probed(); len(ways) > 0 {
-		return queuesOf(ways[0])
-	}
-	return nil
-}
+// QueuedOS is [OS], but hands syncs to the kernel's queues by the first of [SyncWays],
+// if one works here that does not block.
+func QueuedOS() FS { return OSBy(SyncWays()[0]) }
