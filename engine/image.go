@@ -177,16 +177,19 @@ func takeField(data []byte) (field, rest []byte, err error) {
 // Load adds the entries of a block to the store.
 func (st *store[K, S, E, R]) Load(entries uint32, data []byte) error {
 	b := st.program.binding
+	if err := st.reserve(entries, data); err != nil {
+		return err
+	}
 	for range entries {
 		key, encoded, rest, err := takeEntry(data)
 		if err != nil {
 			return err
 		}
-		hash := b.engine.routing.Hash(key, b.engine.routing.Seed)
-		if _, twice := st.slab.Find(hash, key); twice {
+		p, twice := st.slab.Add(b.engine.routing.Hash(key, b.engine.routing.Seed), key)
+		if twice {
 			return fmt.Errorf("%w: a key is there twice", errEntry)
 		}
-		if err := st.loadEntry(hash, key, encoded); err != nil {
+		if err := st.loadState(p, encoded); err != nil {
 			return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
 		}
 		data = rest
@@ -197,12 +200,26 @@ func (st *store[K, S, E, R]) Load(entries uint32, data []byte) error {
 	return nil
 }
 
-// loadEntry adds a key with an encoded state. One that is encoded as it lies in memory
-// is copied to its place.
-func (st *store[K, S, E, R]) loadEntry(hash uint64, key, encoded []byte) error {
+// reserve makes room for as many entries like the first as data can hold, whatever
+// their count is said to be.
+func (st *store[K, S, E, R]) reserve(entries uint32, data []byte) error {
+	if entries == 0 {
+		return nil
+	}
+	key, _, rest, err := takeEntry(data)
+	if err != nil {
+		return err
+	}
+	st.slab.Reserve(min(int(entries), len(data)/(len(data)-len(rest))), len(key))
+	return nil
+}
+
+// loadState sets the state of a key that is new, at p in the slab. One that is encoded
+// as it lies in memory is copied to its place.
+func (st *store[K, S, E, R]) loadState(p unsafe.Pointer, encoded []byte) error {
 	state := &st.program.binding.state
 	if state.pointerFree && state.dense > 0 && state.dense == len(encoded) {
-		copy(unsafe.Slice((*byte)(st.slab.Insert(hash, key)), state.dense), encoded)
+		copy(unsafe.Slice((*byte)(p), state.dense), encoded)
 		return nil
 	}
 	var zero S
@@ -210,7 +227,11 @@ func (st *store[K, S, E, R]) loadEntry(hash uint64, key, encoded []byte) error {
 	if err := state.decodeValue(encoded, &st.program.scratch); err != nil {
 		return err
 	}
-	st.insert(hash, key, &st.program.scratch)
+	if state.pointerFree {
+		*(*S)(p) = st.program.scratch
+	} else {
+		*(*cell)(p) = st.heap.put(&st.program.scratch)
+	}
 	return nil
 }
 
