@@ -29,7 +29,7 @@ one() {
 }
 
 # knows COMMAND WORD: whether the help of a command has a word.
-knows() { "$loadgen" "$1" --help 2>/dev/null | grep -qw -- "$2"; }
+knows() { grep -qw -- "$2" <<<"$("$loadgen" "$1" --help 2>/dev/null)"; } # no pipe: grep ends it early
 
 run() {
   local name=$1
