@@ -90,7 +90,7 @@ sweep() {
 if knows sweep vary; then
   sweep 71-keys --limit-row --vary keys=100k,1M,10M
   sweep 72-bytes --vary event-bytes=32,256,4KiB
-  sweep 73-producers --vary producers=1,2,4,8
+  sweep 73-producers --door producer --vary producers=1,2,4,8
   sweep 74-shards --vary shards=1,2,4,8
   sweep 75-partitions --vary partitions=1,64,4096
 fi
