@@ -104,14 +104,6 @@ func caught(err *error) {
 	}
 }
 
-// appendValue appends the encoding of v.
-func (c *codec[T]) appendValue(dst []byte, v *T) ([]byte, error) {
-	if c.dense > 0 {
-		return append(dst, unsafe.Slice((*byte)(unsafe.Pointer(v)), c.dense)...), nil
-	}
-	return c.append(dst, v)
-}
-
 // decodeValue sets v from src.
 func (c *codec[T]) decodeValue(src []byte, v *T) error {
 	if c.dense > 0 && len(src) == c.dense {

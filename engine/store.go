@@ -54,9 +54,9 @@ const storePadding = 3*64 - unsafe.Sizeof(unlined{})
 
 // unlined is a store without its padding, of whatever types.
 type unlined struct {
-	program unsafe.Pointer
-	slab    slab.Table
-	heap    heap[byte]
+	_ unsafe.Pointer // program
+	_ slab.Table
+	_ heap[byte]
 }
 
 // cell is what the slab holds of a state with pointers.

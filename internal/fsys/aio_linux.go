@@ -19,16 +19,13 @@ const (
 
 // aioRequest is struct iocb.
 type aioRequest struct {
-	data       uint64
-	_          [2]uint32
-	op         uint16
-	priority   int16
-	fd         uint32
-	buf, bytes uint64
-	offset     int64
-	_          uint64
-	flags      uint32
-	eventFD    uint32
+	_       [2]uint64 // data, key, flags of the request
+	op      uint16
+	_       int16 // priority
+	fd      uint32
+	_       [4]uint64 // buffer, bytes, offset, reserved
+	flags   uint32
+	eventFD uint32
 }
 
 // aioResult is struct io_event.
