@@ -24,7 +24,8 @@ type Spec[K comparable, S, E, R any] struct {
 	Check func(c *Context[K], s *S, e E) error
 	// Apply changes the state by an event and answers. It runs on the shard that owns
 	// the key, alone, and again when the log is replayed: it must be deterministic.
-	// It cannot fail; refuse in Check.
+	// Calls for other keys may run at the same time on other goroutines, when a store
+	// is recovered even with one shard. It cannot fail; refuse in Check.
 	Apply func(c *Context[K], s *S, e E) R
 
 	// KeyCodec, StateCodec and EventCodec turn values into bytes; nil means what is
