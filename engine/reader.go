@@ -32,6 +32,7 @@ type reader[K comparable, S, E, R any] struct {
 	next    int // of them to be encoded
 	ended   bool
 	failure error // why it has ended, if not well
+	over    bool  // End was called
 	refused refusals
 	marks   marks
 }
@@ -273,8 +274,13 @@ func (r *reader[K, S, E, R]) fail(err error) {
 	}
 }
 
-// End is called by the shard when it polls no more.
+// End is called by the shard when it polls no more, and by Consume when the shard has
+// stopped: which may be after it took the feed, and ended it.
 func (r *reader[K, S, E, R]) End(err error) {
+	if r.over {
+		return
+	}
+	r.over = true
 	if r.failure != nil {
 		err = r.failure
 	}

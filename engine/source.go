@@ -35,7 +35,9 @@ type SourceOptions[K comparable, E any] struct {
 	// Ack is how far events must have come to be settled.
 	Ack Ack
 	// Refused is called for every event that was not done, with the reason. If it is
-	// nil, the first such event ends the feed with its error.
+	// nil, the first such event ends the feed with its error. So does, in any case, one
+	// that was refused because there is no room on the disk, its shard has failed or the
+	// engine closes: it is not settled, and must be given again.
 	Refused func(k K, e E, err error)
 	// Settled is called now and then with the number of the first records of the
 	// source of which each was acknowledged or refused. It is what the source need not

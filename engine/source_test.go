@@ -341,3 +341,27 @@ func TestFeedsEndWhenTheyAreClosed(t *testing.T) {
 		t.Errorf("a closed table took a source: %v", err)
 	}
 }
+
+// Goal: a source that is given while the engine closes is taken and ended, or not taken,
+// and nothing panics.
+func TestConsumeAndCloseMayMeet(t *testing.T) {
+	table := counters("counters")
+	l := newLab(t, smallStore(), table)
+	for range 300 {
+		begun, took := make(chan struct{}), make(chan error)
+		go func() {
+			close(begun)
+			f, err := table.Consume(context.Background(), list("", 10, 10), engine.SourceOptions[string, int64]{})
+			if err == nil {
+				err = f.Wait(context.Background())
+			}
+			took <- err
+		}()
+		<-begun
+		must(t, l.engine.Close())
+		if err := <-took; err != nil && !errors.Is(err, engine.ErrClosed) {
+			t.Errorf("neither taken nor closed: %v", err)
+		}
+		l.open()
+	}
+}
