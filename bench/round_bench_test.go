@@ -16,7 +16,7 @@ import (
 
 // BenchmarkRound measures what a snapshot round costs under full load: a Producer
 // streams events as fast as it can into a store of 16-byte keys with 32-byte states, and
-// one caller makes durable calls, in turn without a round and while one is under way.
+// one caller makes calls that ask for Written, in turn without a round and while one is under way.
 // An iteration is a pair of the two.
 //
 // rate is the throughput with a round over that without, p99.9 the same of the caller's

@@ -121,9 +121,9 @@ func (s *Shard) commit(drained bool) bool {
 const turnsOpen = 16
 
 // shouldWrite decides when the open frame is written: when it is large, or when
-// somebody waits for it and nobody has more events, or it was open for long enough. While a sync is under way, or waits for
-// its interval, the frame stays open, so that the next group is whatever arrived in
-// the meantime.
+// somebody waits for it and nobody has more events, or it was open for long enough.
+// While a sync is under way, or waits for its interval, the frame stays open, so that
+// the next group is whatever arrived in the meantime.
 func (s *Shard) shouldWrite(drained bool) bool {
 	switch {
 	case s.log.frame.Len() >= FrameTargetBytes:

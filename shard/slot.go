@@ -136,9 +136,10 @@ type Patience struct {
 	Yields int // then looks with a yield between them
 }
 
-// Patience is how to wait for a block of this shard with ack. An ack that waits for the disk is not
-// worth looking for. One that does not comes within a turn: of a shard that has a CPU
-// to itself while the caller polls, of any other when the caller makes room for it.
+// Patience is how to wait for a block of this shard with ack. An ack that waits for
+// the disk is not worth looking for. One that does not comes within a turn: of a shard
+// that has a CPU to itself while the caller polls, of any other when the caller makes
+// room for it.
 // Parking beside a pinned shard costs two switches of threads. BenchmarkCall has the
 // figures.
 func (s *Shard) Patience(ack Ack) Patience {
