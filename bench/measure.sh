@@ -46,7 +46,9 @@ for door in producer source; do
     for dist in zipf:0.99 uniform; do
       n=$((n + 1))
       if [ "$keys $dist" = '100k uniform' ] || ! knows limit "$door"; then continue; fi
-      one $n-limit limit --door $door --keys $keys --dist $dist --events 4M
+      durable=()
+      if [ $keys = 1M ]; then durable=(--durable); fi
+      one $n-limit limit --door $door --keys $keys --dist $dist --events 4M "${durable[@]}"
     done
   done
 done

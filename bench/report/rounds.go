@@ -16,6 +16,9 @@ type Rounds struct {
 	RatioToLimit float64 `json:"ratio_to_limit,omitempty"`
 	// LimitRows are what the engine was measured beside: first the row of its door.
 	LimitRows []LimitRow `json:"limit_rows,omitempty"`
+	// Durable is the engine with acks Durable at every group commit, beside itself as the
+	// result says; nil if it was not measured.
+	Durable *Variant `json:"durable,omitempty"`
 	// Curve is what sweep found, in the order of the values.
 	Curve []Point `json:"curve,omitempty"`
 	// Steps are the rates that find-max tried, in their order.
@@ -39,6 +42,13 @@ type LimitRow struct {
 	Name            string       `json:"name"`
 	EventsPerSecond stats.Spread `json:"events_per_second"`
 	// Ratio is the engine's rate over that of the row, in the same round.
+	Ratio stats.Spread `json:"ratio"`
+}
+
+// A Variant is the engine opened another way, in the same rounds.
+type Variant struct {
+	EventsPerSecond stats.Spread `json:"events_per_second"`
+	// Ratio is its rate over that of the engine as the result says, in the same round.
 	Ratio stats.Spread `json:"ratio"`
 }
 

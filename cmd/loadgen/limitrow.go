@@ -15,17 +15,21 @@ import (
 // limitCommand measures the engine beside what the machine could do.
 type limitCommand struct {
 	contestFlags
+	Durable bool   `group:"Engine" help:"Also measure the engine with acks Durable at every group commit, in turn with itself as --ack and --sync say."`
 	Against string `group:"Output" type:"existingfile" placeholder:"FILE" help:"Say how ratio_to_limit has moved since this stored result. It does not fail for that."`
 }
 
 // Run measures.
 func (c *limitCommand) Run(p *process) error {
 	stored, err := c.stored()
-	if err = errors.Join(err, c.check(), canStoreJSON(c.JSON), fits(c.memory(1, 2))); err != nil {
+	if err = errors.Join(err, c.check(), canStoreJSON(c.JSON), fits(c.memory(c.engines(), 2))); err != nil {
 		return err
 	}
-	if c.Size != 32 {
+	switch {
+	case c.Size != 32:
 		return usage("--size: the events of the limit rows have 32 bytes; loadgen sweep --vary event-bytes measures others")
+	case c.Durable && c.Ack == durableAck && c.Sync == commitSync:
+		return usage("--durable: the engine is measured so already; give --sync an interval, such as 10ms, to measure both")
 	}
 	dir, remove, err := workDirectory(c.Dir)
 	if err != nil {
@@ -49,6 +53,14 @@ func (c *limitCommand) Run(p *process) error {
 		return nil
 	}
 	return r.WriteFile(c.JSON)
+}
+
+// engines is how many engines take part.
+func (c *limitCommand) engines() int {
+	if c.Durable {
+		return 2
+	}
+	return 1
 }
 
 // stored is the result to compare with, if there is one.
@@ -83,6 +95,15 @@ func (c *limitCommand) measure(p *process, dir string, r *report.Result) (err er
 		}
 		all = append(all, next)
 	}
+	if c.Durable {
+		o := c.options()
+		o.Store.Ack, o.Store.Sync = durableAck, commitSync
+		next, err := a.openEngine(p.ctx, durableAck, o)
+		if err != nil {
+			return err
+		}
+		all = append(all, next)
+	}
 	table := &roundTable{w: p.stderr}
 	rates, err := pair.Contest(p.ctx, all, c.Rounds, table.tell)
 	if err != nil {
@@ -94,12 +115,22 @@ func (c *limitCommand) measure(p *process, dir string, r *report.Result) (err er
 	return nil
 }
 
+// What the engine waits for with --durable: the names are those of the flags.
+const (
+	durableAck = "durable"
+	commitSync = "commit"
+)
+
 // setLimit takes over the rates of a contest, whose first contestant is the engine and
 // whose second is the limit row of its door.
 func setLimit(r *report.Result, all []pair.Contestant, rates [][]float64, events float64) {
 	for i, c := range all {
 		r.Samples = append(r.Samples, report.Sample{Name: c.Name, Unit: "events/s", Rounds: rates[i]})
-		if i > 0 {
+		switch {
+		case i == 0:
+		case c.Name == durableAck:
+			r.Durable = &report.Variant{EventsPerSecond: stats.SpreadOf(rates[i]), Ratio: stats.SpreadOf(stats.Ratios(rates[i], rates[0]))}
+		default:
 			r.LimitRows = append(r.LimitRows, report.LimitRow{
 				Name: c.Name, EventsPerSecond: stats.SpreadOf(rates[i]), Ratio: stats.SpreadOf(stats.Ratios(rates[0], rates[i])),
 			})
@@ -138,6 +169,9 @@ func limitTable(w io.Writer, r *report.Result) {
 	spreadRow(w, engineName, engine, "")
 	for _, row := range r.LimitRows {
 		spreadRow(w, row.Name, row.EventsPerSecond, fmt.Sprintf("%.3f (%.3f to %.3f)", row.Ratio.Median, row.Ratio.Min, row.Ratio.Max))
+	}
+	if d := r.Durable; d != nil {
+		spreadRow(w, durableAck, d.EventsPerSecond, fmt.Sprintf("%.3f (%.3f to %.3f) of the engine, synced at every group commit", d.Ratio.Median, d.Ratio.Min, d.Ratio.Max))
 	}
 	fmt.Fprintf(w, "%-10s%.3f of %s, the median of %d paired rounds; every state of all rows was checked\n",
 		ratioName+" ", r.RatioToLimit, r.LimitRows[0].Name, len(r.Samples[0].Rounds))

@@ -49,6 +49,30 @@ func TestLimitStoresPairedRounds(t *testing.T) {
 	}
 }
 
+// Goal: the engine that is durable takes its turns in the same rounds, and its ratio is
+// to the engine, not to a limit row.
+func TestLimitPairsTheDurableEngineWithItself(t *testing.T) {
+	for _, door := range pair.Doors() {
+		name := filepath.Join(t.TempDir(), "l.json")
+		out := loadgen(t, "", append([]string{"limit", "--durable", "--door", string(door), "--json", name}, tiny...)...)
+		if out.code != exitFine || !strings.Contains(out.out, "of the engine, synced at every group commit") {
+			t.Fatalf("%+v", out)
+		}
+		r, err := report.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		durable := r.Sample(durableAck)
+		if durable == nil || r.Durable == nil || len(r.LimitRows) != 2 {
+			t.Fatalf("%+v", r.Rounds)
+		}
+		want := stats.SpreadOf(stats.Ratios(durable.Rounds, r.Sample(engineName).Rounds))
+		if len(durable.Rounds) != 2 || r.Durable.Ratio != want {
+			t.Errorf("%+v, want %+v", r.Durable, want)
+		}
+	}
+}
+
 func TestLimitLeavesNothingBehind(t *testing.T) {
 	dir := t.TempDir()
 	if r := loadgen(t, "", append([]string{"limit", "--dir", dir}, tiny...)...); r.code != exitFine {
@@ -154,6 +178,7 @@ func TestWrongContestsAreToldInOneSentence(t *testing.T) {
 		"long events":    {[]string{"limit", "--size=64"}, exitUsage, "sweep"},
 		"short events":   {[]string{"limit", "--size=16"}, exitUsage, "32"},
 		"never durable":  {[]string{"limit", "--sync=never", "--ack=durable"}, exitUsage, "durable"},
+		"durable twice":  {[]string{"limit", "--durable", "--ack=durable", "--sync=commit"}, exitUsage, "--sync an interval"},
 		"no directory":   {[]string{"limit", "--dir", filepath.Join(t.TempDir(), "none")}, exitUsage, "--dir"},
 		"no result":      {[]string{"limit", "--against", file}, exitFailed, "not a result"},
 		"missing result": {[]string{"limit", "--against", file + "x"}, exitUsage, "--against"},
