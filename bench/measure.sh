@@ -101,13 +101,21 @@ if knows find-max precision; then
 fi
 
 # The rivals are a module of their own, which may not be there, nor its dependencies.
-if [ ! -s "$stage/81-peers.json" ] && knows peers rounds; then
-  printf '\n== peers (%d s so far)\n' "$SECONDS"
-  "$loadgen" peers --rounds 2 --duration 300ms --ack none,always --in-flight 64,1024 --json "$stage/81-peers.json" ||
-    { echo 'skipped: the rivals; what is stored of them stays'; rm -f "$stage/81-peers.json"; }
-fi
+peers() {
+  local file=$stage/$1.json
+  shift
+  if [ -s "$file" ]; then return; fi
+  printf '\n== peers (%d s so far): loadgen peers %s\n' "$SECONDS" "$*"
+  "$loadgen" peers "$@" --json "$file" ||
+    { echo 'skipped: the rivals; what is stored of them stays'; rm -f "$file"; }
+}
+ours=keyfold,keyfold-wide,keyfold-source,keyfold-batch
+best=limit,$ours,handa,handb,handc,pebble,redis-hincrby
+peers 81-peers --peers $best --rounds 3 --duration 500ms --ack none --kills 1
+peers 82-peers --peers null,$best --rounds 2 --duration 500ms --ack always --in-flight 64,1024 --kills 0
+peers 83-peers --peers $best --keys 10M --dist uniform --rounds 1 --ack none --kills 1 --patience 45s
 
-if [ -s "$stage/81-peers.json" ]; then rm -f bench/results/*-peers.json; fi
+if compgen -G "$stage/*-peers.json" >/dev/null; then rm -f bench/results/*-peers.json; fi
 find bench/results \( -name '*.json' ! -name '*-peers.json' -o -name '*.svg' \) -delete
 cp "$stage"/*.json bench/results/
 "$loadgen" report bench/results/*.json --out BENCHMARKS.md --svg bench/results --html results/report.html

@@ -40,6 +40,8 @@ type flags struct {
 	Doors    []string      `default:"window,callers" help:"With --ack always: window, callers (${default}). Else events are streamed."`
 	InFlight []int         `default:"1,64,1024" help:"With --ack always: how many events may be unacknowledged (${default})."`
 	Rounds   int           `default:"3" help:"How often each peer has its turn; the table shows medians (${default})."`
+	Kills    int           `default:"1" help:"How often each peer is killed under load, after the rounds, and opened again (${default})."`
+	Patience time.Duration `help:"How long a turn of a peer may take, filling it included: one that takes longer is left out, and named. By default so long that only a peer that is stuck is."`
 	JSON     string        `name:"json" type:"path" placeholder:"FILE" help:"Store all rows as JSON."`
 	Dir      string        `type:"path" help:"Where to make the directory of the stores, which is removed; by default that for temporary files."`
 	Seed     uint64        `default:"42" help:"The same seed gives the same events (${default})."`
@@ -143,10 +145,20 @@ func (f *flags) run(ctx context.Context, args []string) (err error) {
 	for _, s := range p.skipped {
 		fmt.Println("skipped:", s)
 	}
-	began := time.Now()
+	began, before := time.Now(), len(p.skipped)
 	rounds, failed := p.rounds(ctx, dir)
-	rows := p.rows(rounds, origin{command: command(args), started: began, machine: m})
+	var kills [][]outcome
+	if ctx.Err() == nil {
+		var err error
+		kills, err = p.kills(ctx, dir, f.Kills)
+		failed = errors.Join(failed, err)
+	}
+	from := origin{command: command(args), started: began, machine: m}
+	rows := append(p.rows(rounds, from), p.killRows(kills, from)...)
 	table(os.Stdout, rows)
+	for _, s := range p.skipped[before:] {
+		fmt.Println("\nskipped:", s)
+	}
 	fmt.Printf("\n%d peers, %d rows, %d skipped, %.0f s\n", len(p.peers), len(rows), len(p.skipped), time.Since(began).Seconds())
 	if f.JSON != "" {
 		err = writeRows(f.JSON, rows)

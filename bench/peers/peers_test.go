@@ -28,15 +28,15 @@ func TestMain(m *testing.M) {
 // small is a turn of a few events through every door.
 func small(t *testing.T) *turn {
 	t.Helper()
-	cell := func(s rival.Sync, d drive.Door, n int) drive.Cell {
+	cell := func(s rival.Sync, d rival.Door, n int) drive.Cell {
 		return drive.Cell{Sync: s, Door: d, InFlight: n, Events: 300, Duration: time.Hour}
 	}
 	return &turn{
 		Job: job.Spec{Keys: 200, Dist: "zipf:0.99", Seed: 7, Events: 700},
 		Dir: filepath.Join(t.TempDir(), "store"),
 		Cells: []drive.Cell{
-			cell(rival.Always, drive.Window, 1), cell(rival.Always, drive.Window, 32), cell(rival.Always, drive.Callers, 32),
-			cell(rival.Second, drive.Stream, 0), cell(rival.None, drive.Stream, 0),
+			cell(rival.Always, rival.Window, 1), cell(rival.Always, rival.Window, 32), cell(rival.Always, rival.Callers, 32),
+			cell(rival.Second, rival.Stream, 0), cell(rival.None, rival.Stream, 0),
 		},
 	}
 }
@@ -142,6 +142,50 @@ func TestATurnTakesPlaceInAChild(t *testing.T) {
 	}
 }
 
+// Goal: every peer that keeps its states is killed under load and opened again, and what
+// Keyfold and the stores that write through the page cache had acknowledged is there.
+func TestEveryPeerIsKilledAndOpenedAgain(t *testing.T) {
+	p, err := (&flags{Keys: 500, Dist: "zipf:0.99", Seed: 7, Events: 3000, Rounds: 1, Duration: 50 * time.Millisecond, Kills: 1}).plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kills, err := p.kills(t.Context(), t.TempDir(), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range p.killRows(kills, origin{}) {
+		if r.Failed != "" || r.Recovery.Keys != 500 || r.Recovery.Events == 0 || r.Verify.Wrong > 0 || r.DiskBytes == 0 {
+			t.Errorf("%s: %q, %+v, %+v", r.Peer, r.Failed, r.Recovery, r.Verify)
+		}
+		if strings.HasPrefix(r.Peer, "keyfold") && !r.Verify.OK {
+			t.Errorf("%s: %+v", r.Peer, r.Verify)
+		}
+	}
+	var b strings.Builder
+	table(&b, p.killRows(kills, origin{}))
+	for _, want := range []string{"of them lost", "keyfold", "pebble", "handc"} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("%q is missing in\n%s", want, b.String())
+		}
+	}
+	if strings.Contains(b.String(), "limit") || strings.Contains(b.String(), "keyfold-batch") {
+		t.Errorf("killed what has nothing to recover, or something twice:\n%s", b.String())
+	}
+	t.Log(b.String())
+}
+
+// Goal: a peer that takes too long is named and left out, and nothing else fails.
+func TestAPeerThatTakesTooLongIsNamedAndLeftOut(t *testing.T) {
+	p, err := (&flags{Keys: 10, Rounds: 2, Duration: time.Hour, Ack: []string{"none"}, Peers: []string{"handa"}, Patience: 200 * time.Millisecond}).plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	rounds, err := p.rounds(t.Context(), t.TempDir())
+	if err != nil || len(p.rows(rounds, origin{})) != 0 || len(p.skipped) != 1 || !strings.Contains(p.skipped[0], "--patience") {
+		t.Errorf("%v, %v", p.skipped, err)
+	}
+}
+
 func TestWhatIsMissingIsSkippedInWords(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	p, err := (&flags{Keys: 10, Rounds: 1, Duration: time.Second}).plan()
@@ -168,6 +212,8 @@ func TestFlagsAreRefusedInWords(t *testing.T) {
 		"window or callers":  {"--doors", "stream"},
 		"--in-flight must":   {"--in-flight", "0"},
 		"more than":          {"--duration", "0s"},
+		"--kills must":       {"--kills=-1"},
+		"--patience must":    {"--patience=-1s"},
 		"not a number such ": {"--keys", "many"},
 	} {
 		read, write, err := os.Pipe()
@@ -191,7 +237,7 @@ func TestFlagsAreRefusedInWords(t *testing.T) {
 // Goal: rows have medians over the rounds, and ratios of what was measured in the same
 // round.
 func TestRowsHaveMediansAndPairedRatios(t *testing.T) {
-	cell := drive.Cell{Sync: rival.None, Door: drive.Stream}
+	cell := drive.Cell{Sync: rival.None, Door: rival.Stream}
 	peers, _ := rival.Find([]string{rival.Limit, rival.Engine})
 	p := &plan{job: job.Spec{Keys: 10, Dist: "uniform", Seed: 3}, peers: peers, cells: []drive.Cell{cell}, count: 3}
 	one := func(events uint64) outcome {
@@ -232,7 +278,7 @@ func TestRowsHaveMediansAndPairedRatios(t *testing.T) {
 }
 
 func TestARowSaysWhatFailed(t *testing.T) {
-	cell := drive.Cell{Sync: rival.None, Door: drive.Stream}
+	cell := drive.Cell{Sync: rival.None, Door: rival.Stream}
 	peers, _ := rival.Find([]string{rival.Limit})
 	p := &plan{peers: peers, cells: []drive.Cell{cell}}
 	o := outcome{

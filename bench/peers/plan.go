@@ -21,6 +21,10 @@ type plan struct {
 	skipped []string // in words
 	cells   []drive.Cell
 	count   int // of rounds
+	// patience is how long a turn may take, killAfter how long a load about lasts that is
+	// killed.
+	patience, killAfter time.Duration
+	slow                []bool // those that took longer, by peer
 }
 
 // Bounds of the flags.
@@ -46,13 +50,24 @@ func (f *flags) plan() (*plan, error) {
 		return nil, fmt.Errorf("the count of keys must lie between 1 and %d, not %d", keysMax, p.job.Keys)
 	case f.Rounds < 1 || f.Rounds > roundsMax:
 		return nil, fmt.Errorf("the count of rounds must lie between 1 and %d, not %d", roundsMax, f.Rounds)
+	case f.Kills < 0 || f.Kills > roundsMax:
+		return nil, fmt.Errorf("--kills must lie between 0 and %d, not %d", roundsMax, f.Kills)
+	case f.Patience < 0:
+		return nil, fmt.Errorf("--patience must be a time, not %v", f.Patience)
 	case f.Duration <= 0:
 		return nil, fmt.Errorf("a measurement takes more than %v", f.Duration)
 	}
 	if _, err := job.Draw(job.Spec{Keys: p.job.Keys, Dist: f.Dist, Events: 1}, 1); err != nil {
 		return nil, err
 	}
-	return p, errors.Join(p.choose(f.Peers), p.addCells(f))
+	if err := errors.Join(p.choose(f.Peers), p.addCells(f)); err != nil {
+		return nil, err
+	}
+	p.killAfter, p.slow = f.Duration, make([]bool, len(p.peers))
+	if p.patience = f.Patience; p.patience == 0 {
+		p.patience = p.turnTime()
+	}
+	return p, nil
 }
 
 // choose finds the peers, and leaves out those that cannot run here.
@@ -92,18 +107,18 @@ func (p *plan) addCells(f *flags) error {
 				return fmt.Errorf("--in-flight must lie between 1 and %d, not %d", drive.InFlightMax, n)
 			}
 			for _, d := range f.Doors {
-				if door := drive.Door(d); door != drive.Window && door != drive.Callers {
+				if door := rival.Door(d); door != rival.Window && door != rival.Callers {
 					return fmt.Errorf("unknown --doors %q: window or callers", d)
 				}
-				p.cells = append(p.cells, drive.Cell{Sync: rival.Always, Door: drive.Door(d), InFlight: n, Events: events, Duration: f.Duration * 2 / 5})
+				p.cells = append(p.cells, drive.Cell{Sync: rival.Always, Door: rival.Door(d), InFlight: n, Events: events, Duration: f.Duration * 2 / 5})
 			}
 		}
 	}
 	if slices.Contains(f.Ack, string(rival.Second)) {
-		p.cells = append(p.cells, drive.Cell{Sync: rival.Second, Door: drive.Stream, Events: events, Duration: f.Duration * 3 / 2})
+		p.cells = append(p.cells, drive.Cell{Sync: rival.Second, Door: rival.Stream, Events: events, Duration: f.Duration * 3 / 2})
 	}
 	if slices.Contains(f.Ack, string(rival.None)) {
-		p.cells = append(p.cells, drive.Cell{Sync: rival.None, Door: drive.Stream, Events: events, Duration: f.Duration})
+		p.cells = append(p.cells, drive.Cell{Sync: rival.None, Door: rival.Stream, Events: events, Duration: f.Duration})
 	}
 	return nil
 }
@@ -111,7 +126,7 @@ func (p *plan) addCells(f *flags) error {
 // cellsOf are the cells that a rival is there for.
 func (p *plan) cellsOf(r *rival.Rival) []drive.Cell {
 	return slices.DeleteFunc(slices.Clone(p.cells), func(c drive.Cell) bool {
-		return r.Only != "" && c.Sync != r.Only || r.Forgets && c.Door != drive.Callers
+		return r.Only != "" && c.Sync != r.Only || len(r.Doors) > 0 && !slices.Contains(r.Doors, c.Door)
 	})
 }
 

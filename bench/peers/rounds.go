@@ -29,6 +29,9 @@ func (p *plan) rounds(ctx context.Context, dir string) ([]round, error) {
 		this := make(round, len(p.peers))
 		for i := range p.peers {
 			at := (i + n) % len(p.peers)
+			if p.slow[at] {
+				continue
+			}
 			this[at] = p.turn(ctx, p.peers[at], dir)
 			if ctx.Err() != nil {
 				return all, ctx.Err()
@@ -36,6 +39,9 @@ func (p *plan) rounds(ctx context.Context, dir string) ([]round, error) {
 			err := this[at].err()
 			tell(n+1, p.count, p.peers[at], &this[at], err)
 			switch {
+			case this[at].slow:
+				p.tooSlow(at)
+				this[at] = outcome{}
 			case this[at].Failed != "":
 				broken = append(broken, fmt.Errorf("%s: %w", p.peers[at].Name, err))
 			case err != nil:
@@ -49,6 +55,12 @@ func (p *plan) rounds(ctx context.Context, dir string) ([]round, error) {
 		err = &exitError{exitVerify, err}
 	}
 	return all, err
+}
+
+// tooSlow leaves a peer out from here on.
+func (p *plan) tooSlow(at int) {
+	p.slow[at] = true
+	p.skipped = append(p.skipped, fmt.Sprintf("%s: it takes longer than %v (--patience)", p.peers[at].Name, p.patience))
 }
 
 // tell says in one line what came of a turn.
@@ -73,10 +85,8 @@ func (p *plan) turn(ctx context.Context, r *rival.Rival, dir string) outcome {
 	if len(t.Cells) == 0 {
 		return outcome{}
 	}
-	o, err := inChild(ctx, &t, p.turnTime())
-	if err := errors.Join(err, os.RemoveAll(t.Dir), drive.Calm(dir)); err != nil {
-		o.Failed = strings.TrimSpace(o.Failed + " " + err.Error())
-	}
+	o, err := inChild(ctx, &t, p.patience)
+	o.failed(errors.Join(err, os.RemoveAll(t.Dir), drive.Calm(dir)))
 	return o
 }
 
@@ -87,30 +97,57 @@ const saidMax = 2 << 10
 func inChild(ctx context.Context, t *turn, most time.Duration) (o outcome, err error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	orders, err := json.Marshal(t)
+	c, err := newChildProcess(ctx, t)
 	if err != nil {
 		return o, err
 	}
-	name, err := os.Executable()
-	if err != nil {
-		return o, err
-	}
-	cmd := exec.CommandContext(ctx, name, "--child", string(orders))
-	cmd.Env = append(os.Environ(), childMark+"=1")
-	var said bytes.Buffer
-	cmd.Stderr = &said
-	alive, err := cmd.StdinPipe() // never written to; it ends with this process
-	if err != nil {
-		return o, err
-	}
-	text, err := cmd.Output()
-	_ = alive.Close() // Output has closed it
-	if err != nil {
-		last := said.Bytes()
-		return o, fmt.Errorf("the process of %s: %w: %s", t.Rival, err, last[max(0, len(last)-saidMax):])
+	text, err := c.cmd.Output()
+	switch {
+	case ctx.Err() != nil:
+		return o, c.failed(ctx.Err())
+	case err != nil:
+		return o, c.failed(err)
 	}
 	return o, json.Unmarshal(text, &o)
 }
+
+// childProcess is this program, to be started again for a turn. It ends with the context,
+// and with this process.
+type childProcess struct {
+	cmd   *exec.Cmd
+	rival string
+	said  bytes.Buffer
+}
+
+func newChildProcess(ctx context.Context, t *turn) (*childProcess, error) {
+	orders, err := json.Marshal(t)
+	if err != nil {
+		return nil, err
+	}
+	name, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := &childProcess{cmd: exec.CommandContext(ctx, name, "--child", string(orders)), rival: t.Rival}
+	c.cmd.Env = append(os.Environ(), childMark+"=1")
+	c.cmd.Stderr = &c.said
+	_, err = c.cmd.StdinPipe() // never written to: Wait closes it, or the end of this process
+	return c, err
+}
+
+// failed is the error of a child, with what it said last.
+func (c *childProcess) failed(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &slowError{c.rival}
+	}
+	last := c.said.Bytes()
+	return fmt.Errorf("the process of %s: %w: %s", c.rival, err, last[max(0, len(last)-saidMax):])
+}
+
+// slowError says that a peer took longer than it may.
+type slowError struct{ rival string }
+
+func (e *slowError) Error() string { return e.rival + " takes longer than --patience allows" }
 
 // childMark tells a test binary that it is a child.
 const childMark = "KEYFOLD_PEERS_CHILD"

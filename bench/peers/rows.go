@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -35,6 +36,9 @@ type row struct {
 	// RatioToKeyfold is the rate over that of the peer "keyfold" in the same round, the
 	// median; 0 if there was none.
 	RatioToKeyfold float64 `json:"ratio_to_keyfold,omitempty"`
+	// RatioToHand is the rate over that of the fastest of those made by hand, in the same
+	// round, the median; 0 if there was none.
+	RatioToHand float64 `json:"ratio_to_hand,omitempty"`
 	// Cores is CPU seconds per second of peer and driver, ServerCores the part of a server.
 	Cores       float64 `json:"cores"`
 	ServerCores float64 `json:"server_cores,omitempty"`
@@ -43,10 +47,13 @@ type row struct {
 	// the disk; drive.Usage says what that leaves out.
 	WrittenPerEvent float64 `json:"written_bytes_per_event"`
 	DevicePerEvent  float64 `json:"device_bytes_per_event"`
+	// DiskBytes is the length of the files of a store that was killed.
+	DiskBytes uint64 `json:"disk_bytes,omitempty"`
 	// PerKey says that each state was compared, and not only the sum of all counts.
 	PerKey bool `json:"verified_per_key"`
 
-	cell drive.Cell
+	cell         drive.Cell
+	ours, byHand bool
 }
 
 // origin is what all rows of a run have in common.
@@ -86,7 +93,7 @@ func (p *plan) row(r *rival.Rival, index int, cell drive.Cell, rounds []round, f
 	if len(all) == 0 {
 		return nil
 	}
-	one := &row{Peer: r.Name, About: r.About, cell: cell, Result: report.Result{
+	one := &row{Peer: r.Name, About: r.About, cell: cell, ours: r.Ours, byHand: r.ByHand, Result: report.Result{
 		Schema: report.Schema, Started: from.started, Command: from.command, Machine: from.machine,
 		Load: report.Load{
 			Seed: p.job.Seed, Input: p.input(), EventBytes: limit.EventBytes, Producers: producers(r, cell),
@@ -112,9 +119,9 @@ func firstError(a, b error) error {
 // producers is how many goroutines sent.
 func producers(r *rival.Rival, c drive.Cell) int {
 	switch c.Door {
-	case drive.Callers:
+	case rival.Callers:
 		return c.InFlight
-	case drive.Window:
+	case rival.Window:
 		return min(r.Lanes(c.Sync), c.InFlight)
 	}
 	return r.Lanes(c.Sync)
@@ -188,19 +195,98 @@ func (r *row) checked(index int, rounds []round) {
 	}
 }
 
+// killRows are those of the peers that were killed, all of one cell.
+func (p *plan) killRows(kills [][]outcome, from origin) (rows []*row) {
+	for i, r := range p.peers {
+		if one := p.killRow(r, i, kills, from); one != nil {
+			rows = append(rows, one)
+		}
+	}
+	return rows
+}
+
+// killDoor is the door of rows of stores that were killed.
+const killDoor = "killed"
+
+// killRow has the medians of a peer over all kills, or is nil if it was never killed.
+func (p *plan) killRow(r *rival.Rival, index int, kills [][]outcome, from origin) *row {
+	seconds := report.Sample{Name: "recovery", Unit: "s", LessIsBetter: true}
+	var rss, disk, logged []float64
+	var failed string
+	var found workload.Finding
+	ok := true
+	for _, kill := range kills {
+		o := &kill[index]
+		failed = cmp.Or(failed, o.Failed)
+		if o.Opened == nil {
+			continue
+		}
+		seconds.Rounds = append(seconds.Rounds, o.Opened.Seconds)
+		rss, disk = append(rss, float64(o.Opened.RSSBytes)), append(disk, float64(o.Opened.DiskBytes))
+		s := &o.Opened.Survey
+		logged = append(logged, float64(s.Want)-float64(p.job.Keys))
+		ok = ok && s.OK && s.Lost == 0
+		found.Keys, found.Events = s.Keys, found.Events+uint64(max(0, s.Events))
+		found.Lost, found.Wrong = found.Lost+s.Lost, found.Wrong+s.Wrong
+		if s.Example != "" && len(found.Examples) == 0 {
+			found.Examples = []string{s.Example}
+		}
+	}
+	if len(seconds.Rounds) == 0 && failed == "" {
+		return nil
+	}
+	median := func(of []float64) float64 { return stats.SpreadOf(of).Median }
+	one := &row{
+		Peer: r.Name, About: r.About, RSSBytes: uint64(median(rss)), DiskBytes: uint64(median(disk)), PerKey: true,
+		cell: drive.Cell{Door: killDoor}, Result: report.Result{
+			Schema: report.Schema, Started: from.started, Command: from.command, Machine: from.machine, Failed: failed,
+			Load: report.Load{
+				Seed: p.job.Seed, Input: p.input(), EventBytes: limit.EventBytes, Producers: r.Lanes(killedSync), Door: killDoor, Warmup: p.job.Keys,
+			},
+			Store:    storeOf(killedSync),
+			Rounds:   report.Rounds{Samples: []report.Sample{seconds}},
+			Recovery: &bench.Recovery{Seconds: median(seconds.Rounds), Keys: found.Keys, Events: uint64(max(0, median(logged)))},
+		},
+	}
+	if len(seconds.Rounds) > 0 {
+		one.Verify = &report.Verify{OK: ok, Finding: found}
+	}
+	return one
+}
+
 // relate sets the ratios of the rows of one cell.
 func relate(rows []*row) {
-	over := func(name string) []float64 {
-		i := slices.IndexFunc(rows, func(r *row) bool { return r.Peer == name })
-		if i < 0 {
-			return nil
-		}
-		return rows[i].Samples[0].Rounds
-	}
+	limit, engine, hand := named(rows, rival.Limit), named(rows, rival.Engine), bestByHand(rows)
 	for _, r := range rows {
-		r.RatioToLimit = stats.SpreadOf(stats.Ratios(r.Samples[0].Rounds, over(rival.Limit))).Median
-		r.RatioToKeyfold = stats.SpreadOf(stats.Ratios(r.Samples[0].Rounds, over(rival.Engine))).Median
+		r.RatioToLimit, r.RatioToKeyfold, r.RatioToHand = times(r, limit), times(r, engine), times(r, hand)
 	}
+}
+
+// named is the row of a peer, or nil.
+func named(rows []*row, peer string) *row {
+	if i := slices.IndexFunc(rows, func(r *row) bool { return r.Peer == peer }); i >= 0 {
+		return rows[i]
+	}
+	return nil
+}
+
+// bestByHand is the fastest of the rows of those made by hand, or nil.
+func bestByHand(rows []*row) (best *row) {
+	for _, r := range rows {
+		if r.byHand && (best == nil || r.EventsPerSecond > best.EventsPerSecond) {
+			best = r
+		}
+	}
+	return best
+}
+
+// times is the median of the ratios of two rows of a cell in the same rounds; 0 if there
+// is no other.
+func times(r, other *row) float64 {
+	if other == nil {
+		return 0
+	}
+	return stats.SpreadOf(stats.Ratios(r.Samples[0].Rounds, other.Samples[0].Rounds)).Median
 }
 
 // writeRows writes the file of rows.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/keyfold/keyfold/bench/limit"
 	"github.com/keyfold/keyfold/bench/peers/drive"
@@ -24,6 +25,11 @@ type turn struct {
 	Cells []drive.Cell `json:"cells"`
 	// Dir is for its files, and does not exist.
 	Dir string `json:"dir"`
+	// Marks, if not empty, is the file for how far the lanes are: the store is filled and
+	// loaded until the process is killed. Killed is what it said of a store that lies in
+	// Dir: it is opened and surveyed.
+	Marks  string     `json:"marks,omitempty"`
+	Killed []job.Sent `json:"killed,omitempty"`
 }
 
 // outcome is what came of a turn.
@@ -32,7 +38,18 @@ type outcome struct {
 	// Checks are one for each opening of a store that holds nothing after it, else one
 	// at the end.
 	Checks []job.Check `json:"checks"`
-	Failed string      `json:"failed,omitempty"`
+	// Opened is what came of a store that was killed.
+	Opened *opening `json:"opened,omitempty"`
+	Failed string   `json:"failed,omitempty"`
+	slow   bool     // it took longer than it may, and failed for that
+}
+
+// failed takes over an error, if it is one.
+func (o *outcome) failed(err error) {
+	if err != nil {
+		_, o.slow = errors.AsType[*slowError](err)
+		o.Failed = strings.TrimSpace(o.Failed + " " + err.Error())
+	}
 }
 
 // err says what is wrong with the outcome, or is nil.
@@ -58,12 +75,13 @@ func child(orders string, alive io.Reader, out io.Writer) error {
 		_, _ = io.Copy(io.Discard, alive) // ends when the parent does
 		os.Exit(exitFailed)
 	}()
-	o := t.take()
-	return json.NewEncoder(out).Encode(o)
+	encoder := json.NewEncoder(out)
+	o := t.take(encoder)
+	return encoder.Encode(o)
 }
 
-// take takes the turn.
-func (t *turn) take() (o outcome) {
+// take takes the turn. out is told when a load begins.
+func (t *turn) take(out *json.Encoder) (o outcome) {
 	found, _ := rival.Find([]string{t.Rival})
 	if len(found) != 1 {
 		o.Failed = fmt.Sprintf("there is no peer %q", t.Rival)
@@ -72,15 +90,21 @@ func (t *turn) take() (o outcome) {
 	if found[0].Procs > 0 {
 		runtime.GOMAXPROCS(found[0].Procs)
 	}
-	return t.takeWith(found[0])
+	switch taken := (&taker{turn: t, rival: found[0], out: &o}); {
+	case len(t.Killed) > 0:
+		o.failed(taken.survey())
+	case t.Marks != "":
+		o.failed(taken.load(out))
+	default:
+		return t.takeWith(found[0])
+	}
+	return o
 }
 
 // takeWith takes the turn of a rival.
 func (t *turn) takeWith(r *rival.Rival) (o outcome) {
 	taken := taker{turn: t, rival: r, out: &o}
-	if err := taken.all(); err != nil {
-		o.Failed = err.Error()
-	}
+	o.failed(taken.all())
 	return o
 }
 

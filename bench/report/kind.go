@@ -19,11 +19,14 @@ const (
 	ofSweep
 	ofFindMax
 	ofPeers
+	ofKilled // other stores, opened after a kill
 	ofNothing
 )
 
 func (r *Result) kind() kind {
 	switch {
+	case r.Peer != nil && r.Recovery != nil:
+		return ofKilled
 	case r.Peer != nil:
 		return ofPeers
 	case len(r.LimitRows) > 0:

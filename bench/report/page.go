@@ -64,6 +64,7 @@ func (p *Page) sections() []section {
 		{streamingTitle, "streaming", []kind{ofStream, ofRate}, "loadgen run --keys 1M --dist zipf:0.99 --verify --json bench/results/11-keys.json", loadTable},
 		{callsTitle, "calls", []kind{ofCalls}, "loadgen run --door do --producers 64 --json bench/results/42-calls.json", loadTable},
 		{"Recovery", "recovery", []kind{ofRecovery}, "loadgen run --dir d --events 5M --abandon && loadgen recover d --json bench/results/64-recover.json", recoveryTable},
+		{"Recovery beside rivals", "killed", []kind{ofKilled}, "loadgen peers --json bench/results/81-peers.json", killedTable},
 		{growthTitle, "growth", []kind{ofSweep, ofFindMax}, "loadgen sweep --vary keys=100k,1M,10M --json bench/results/71-keys.json", growthTables},
 		{"Memory", "memory", []kind{ofStream, ofRate, ofCalls}, "loadgen run --keys 10M --warmup 10M --verify --json bench/results/19-keys.json", memoryTable},
 		{cpuTitle, "cpu", []kind{ofStream, ofRate, ofCalls}, "loadgen run --keys 1M --profile results/profile --json bench/results/11-keys.json", cpuTables},

@@ -47,7 +47,9 @@ func several() []*Result {
 	sweep.Samples = []Sample{{Name: "keys=100k", Rounds: []float64{60}}}
 	knee.Steps = []Step{{Rate: 1e6, EventsPerSecond: 9e5, P99: 3e6, Broken: []string{"p99<2ms"}}}
 	peer.Peer = &Peer{Name: "pebble", About: "Get and Set in a batch", RatioToKeyfold: 0.04, Cores: 1.9, RSSBytes: 600 << 20}
-	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer}
+	killed := result()
+	killed.Command, killed.Events, killed.Peer = "peers --rounds 3", 0, &Peer{Name: "handb", PerKey: true, DiskBytes: 3 << 20}
+	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed}
 }
 
 func markdown(t *testing.T, p Page, old string) string {
@@ -67,7 +69,7 @@ func TestPageHasASectionForEveryKindOfResult(t *testing.T) {
 		"## Against the limit", "| L5 | 2,000,000 | 0.75 | 0.70 | 0.80 | 3 | durable | every key | 42 | A, sync 196µs | unknown | 2026-11-22 |",
 		"## Against rivals", "| pebble |", "| 0.04 |", "sum of all keys", "- pebble: Get and Set in a batch",
 		"## Streaming", "| 1,500,000 |", "## Calls", "2 calling",
-		"## Recovery", "| 0.500 | 3,399 |", "## Cost as work grows", "| keys |", "| 1M | 120.0 |", "| 2.00 |", "no: p99<2ms",
+		"## Recovery", "| 0.500 | 3,399 |", "## Recovery beside rivals", "| handb |", "| 3.0 MiB |", "## Cost as work grows", "| keys |", "| 1M | 120.0 |", "| 2.00 |", "no: p99<2ms",
 		"## Memory", "| 1.0 GiB |", "| 0.001 |", "## Where the time goes", "go test ./bench", "`shard-00 apply`", "| 60.0 % |",
 		"## Where it loses, and why", "## How to repeat them", "make results", "## Commands", "1. `loadgen run --keys 1M --door producer`", "7. `peers --rounds 3`",
 		"## Machines", "A. EPYC · CPUs 0-1",

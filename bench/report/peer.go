@@ -16,6 +16,10 @@ type Peer struct {
 	// RatioToKeyfold is its rate over that of the engine in the same rounds; 0 if there
 	// was none.
 	RatioToKeyfold float64 `json:"ratio_to_keyfold"`
+	// RatioToHand is its rate over that of the fastest of those made by hand.
+	RatioToHand float64 `json:"ratio_to_hand"`
+	// DiskBytes is the length of the files of a store that was killed.
+	DiskBytes uint64 `json:"disk_bytes"`
 	// Cores is CPU seconds per second of store and driver, ServerCores the part of a server.
 	Cores       float64 `json:"cores"`
 	ServerCores float64 `json:"server_cores"`

@@ -63,11 +63,11 @@ func peersTables(entries []entry) (list []*table) {
 	for i := range entries {
 		r, p := &entries[i], entries[i].Peer
 		if job := r.job(); len(list) == 0 || list[len(list)-1].caption != job {
-			t := newTable("store", "events/s", "of Keyfold", "of the limit", "p50", "p99", "p99.9", "cores", "RSS", "written/event", "rounds")
+			t := newTable("store", "events/s", "of Keyfold", "of the best by hand", "of the limit", "p50", "p99", "p99.9", "cores", "RSS", "written/event", "rounds")
 			t.caption = job
 			list = append(list, t)
 		}
-		list[len(list)-1].row(r, p.Name, Count(int64(r.EventsPerSecond)), ratio(p.RatioToKeyfold), ratio(r.RatioToLimit),
+		list[len(list)-1].row(r, p.Name, Count(int64(r.EventsPerSecond)), ratio(p.RatioToKeyfold), ratio(p.RatioToHand), ratio(r.RatioToLimit),
 			Nanos(r.Latency.P50), Nanos(r.Latency.P99), Nanos(r.Latency.P999), fmt.Sprintf("%.1f", p.Cores), Bytes(p.RSSBytes),
 			Bytes(uint64(p.WrittenPerEvent)), r.rounds())
 	}
@@ -75,6 +75,20 @@ func peersTables(entries []entry) (list []*table) {
 		list[len(list)-1].notes = peersWords(entries)
 	}
 	return list
+}
+
+// killedTable is about other stores that were killed under load and opened again.
+func killedTable(entries []entry) []*table {
+	t := newTable("store", "input", "seconds", "keys", "events acknowledged", "of them lost", "RSS", "on disk")
+	for i := range entries {
+		r, c := &entries[i], entries[i].Recovery
+		lost := "-"
+		if r.Verify != nil {
+			lost = Count(r.Verify.Lost)
+		}
+		t.row(r, r.Peer.Name, r.Input, fmt.Sprintf("%.3f", c.Seconds), Count(c.Keys), Count(c.Events), lost, Bytes(r.Peer.RSSBytes), Bytes(r.Peer.DiskBytes))
+	}
+	return t.some()
 }
 
 // job is what the peers of one table have in common.

@@ -10,7 +10,7 @@ import (
 	"github.com/keyfold/keyfold/bench/limit"
 )
 
-// callers is the door Callers: as many goroutines as may be in flight, spread over the
+// callers is the door rival.Callers: as many goroutines as may be in flight, spread over the
 // parts. Each takes the next event of its part.
 func (d *driver) callers() ([]uint64, error) {
 	parts := min(len(d.parts), d.cell.InFlight)

@@ -18,28 +18,11 @@ import (
 	"github.com/keyfold/keyfold/internal/affinity"
 )
 
-// A Door says how events come to a store.
-type Door string
-
-// The doors.
-const (
-	// Stream sends batches through each lane and waits for acknowledgements only as the
-	// store itself does. A latency runs from the handing over of a batch to the moment when
-	// its lane notices that it is acknowledged, which it looks for after each batch.
-	Stream Door = "stream"
-	// Window hands each lane its part of what may be in flight as one batch, and waits until
-	// it is acknowledged. A latency is that of the batch.
-	Window Door = "window"
-	// Callers are goroutines that each send one event and wait for it. A latency is that of
-	// the call.
-	Callers Door = "callers"
-)
-
 // A Cell is one thing to measure.
 type Cell struct {
 	Sync rival.Sync `json:"sync"`
-	Door Door       `json:"door"`
-	// InFlight is how many events may be unacknowledged; 0 at the door Stream.
+	Door rival.Door `json:"door"`
+	// InFlight is how many events may be unacknowledged; 0 at the door rival.Stream.
 	InFlight int `json:"in_flight"`
 	// Events and Duration end the measurement, whichever comes first. Events are rounded up
 	// to whole batches.
@@ -80,7 +63,7 @@ func Run(r *rival.Rival, store rival.Store, parts []limit.Stream, c Cell, expect
 	}
 	for i, n := range sent {
 		m.Events += n
-		err = errors.Join(err, expect.Sent(parts[i], n, c.Door == Callers))
+		err = errors.Join(err, expect.Sent(parts[i], n, c.Door == rival.Callers))
 	}
 	if err != nil {
 		return m, fmt.Errorf("drive: %s, %s: %w", r.Name, c.Door, err)
@@ -112,10 +95,13 @@ type driver struct {
 // send returns how many events of each part were acknowledged.
 func (d *driver) send() ([]uint64, error) {
 	switch d.cell.Door {
-	case Callers:
+	case rival.Callers:
 		return d.callers()
-	case Window:
+	case rival.Window:
 		return d.lanes(min(len(d.parts), d.cell.InFlight), d.window)
+	}
+	if reader, ok := d.store.(rival.Reader); ok {
+		return d.read(reader)
 	}
 	return d.lanes(len(d.parts), d.stream)
 }
@@ -176,7 +162,7 @@ func (d *driver) now() time.Duration { return time.Since(d.start) }
 // laneEvents is how many events one of n lanes or parts sends at most.
 func (d *driver) laneEvents(n int) uint64 { return (d.cell.Events + uint64(n) - 1) / uint64(n) }
 
-// window is the door Window of one lane.
+// window is the door rival.Window of one lane.
 func (d *driver) window(door rival.Lane, index int, times *hdr.Histogram) (uint64, error) {
 	lanes := min(len(d.parts), d.cell.InFlight)
 	size := uint64(max(1, d.cell.InFlight/lanes))
@@ -198,7 +184,7 @@ func (d *driver) window(door rival.Lane, index int, times *hdr.Histogram) (uint6
 	return sent, nil
 }
 
-// stream is the door Stream of one lane.
+// stream is the door rival.Stream of one lane.
 func (d *driver) stream(door rival.Lane, index int, times *hdr.Histogram) (uint64, error) {
 	var waiting batches
 	settle := func() {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/keyfold/keyfold/bench/limit"
 )
 
 // Usage is what a measurement took of the machine. Where the system has no /proc, all of
@@ -58,6 +60,22 @@ func (t total) since(before total, seconds float64) Usage {
 		Cores: (t.self - before.self + server) / seconds, ServerCores: server / seconds,
 		RSSBytes: t.rss, Written: t.written - before.written, Device: t.device - before.device,
 	}
+}
+
+// Lives says that a process is there, as far as this system tells.
+func Lives(pid int) bool {
+	text, err := os.ReadFile(proc(pid, "cmdline")) // empty when it only waits to be reaped
+	return err == nil && len(text) > 0
+}
+
+// Resident is the memory of a store: that of its processes, or that of this one less that
+// of the events.
+func Resident(processes []int, parts []limit.Stream) uint64 {
+	rss := usageOf(processes).rss
+	if len(processes) == 0 {
+		rss -= min(rss, streamBytes(parts))
+	}
+	return rss
 }
 
 func proc(pid int, file string) string { return filepath.Join("/proc", strconv.Itoa(pid), file) }

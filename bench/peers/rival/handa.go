@@ -11,7 +11,7 @@ import (
 
 func handA() *Rival {
 	return &Rival{
-		Name: "handa", About: "by hand: map[string]*State behind 256 mutexes, one tidwall/wal with an entry a batch; 2 lanes",
+		ByHand: true, Name: "handa", About: "by hand: map[string]*State behind 256 mutexes, one tidwall/wal with an entry a batch; 2 lanes",
 		Lanes: always(2), Open: openHandA,
 	}
 }

@@ -13,13 +13,13 @@ import (
 const handBAbout = "by hand: goroutine, map[string]*State and tidwall/wal a shard, 2 shards, channels of 256-event slices; 2 lanes"
 
 func handB() *Rival {
-	return &Rival{Name: "handb", About: handBAbout, Lanes: always(2), Open: openHandB}
+	return &Rival{ByHand: true, Name: "handb", About: handBAbout, Lanes: always(2), Open: openHandB}
 }
 
 // handBProcs is given Ps to spare, without which its shards block its callers while
 // they sync.
 func handBProcs() *Rival {
-	return &Rival{Name: "handb-4p", About: handBAbout + "; GOMAXPROCS 4", Lanes: always(2), Open: openHandB, Procs: 4, Only: Always}
+	return &Rival{ByHand: true, Name: "handb-4p", About: handBAbout + "; GOMAXPROCS 4", Lanes: always(2), Open: openHandB, Procs: 4, Only: Always}
 }
 
 const (

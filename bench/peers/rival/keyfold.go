@@ -11,14 +11,14 @@ import (
 
 func keyfold(name, about string, set ...func(*engine.Options)) *Rival {
 	return &Rival{
-		Name: name, About: about + "; a Producer a lane, 1 lane, 2 for synced windows; Do for callers",
+		Name: name, Ours: true, About: about + "; a Producer a lane, 1 lane, 2 for synced windows; Do for callers",
 		Lanes: func(s Sync) int {
 			if s == Always {
 				return 2 // while one waits for its sync the other sends
 			}
 			return 1
 		},
-		Open: func(c Config) (Store, error) { return openKeyfold(c, set...) },
+		Open: func(c Config) (Store, error) { return storeOf(openKeyfold(c, set...)) },
 	}
 }
 
@@ -33,10 +33,18 @@ func keyfoldWide() *Rival {
 	return r
 }
 
+// storeOf is a store without a nil in it.
+func storeOf(s *keyfoldStore, err error) (Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 type foldTable = engine.Table[limit.Key, limit.State, limit.Event, struct{}]
 type foldProducer = engine.Producer[limit.Key, limit.State, limit.Event, struct{}]
 
-func openKeyfold(c Config, set ...func(*engine.Options)) (Store, error) {
+func openKeyfold(c Config, set ...func(*engine.Options)) (*keyfoldStore, error) {
 	o := engine.Options{}
 	switch c.Sync {
 	case None:

@@ -11,7 +11,7 @@ import (
 func nullRow() *Rival {
 	return &Rival{
 		Name: "null", About: "the null row of package limit: each call goes to one goroutine and back; what callers cost",
-		Only: Always, Volatile: true, Forgets: true, Lanes: always(1),
+		Only: Always, Doors: []Door{Callers}, Volatile: true, Forgets: true, Lanes: always(1),
 		Open: func(Config) (Store, error) {
 			s := &nullStore{null: limit.NewNull()}
 			s.callers.New = func() any { return limit.NewNullCaller() }

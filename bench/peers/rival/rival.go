@@ -33,6 +33,23 @@ type Config struct {
 	Sync Sync
 }
 
+// A Door says how events come to a store.
+type Door string
+
+// The doors.
+const (
+	// Stream sends batches through each lane and waits for acknowledgements only as the
+	// store itself does. A latency runs from the handing over of a batch to the moment when
+	// its lane notices that it is acknowledged, which it looks for after each batch.
+	Stream Door = "stream"
+	// Window hands each lane its part of what may be in flight as one batch, and waits until
+	// it is acknowledged. A latency is that of the batch.
+	Window Door = "window"
+	// Callers are goroutines that each send one event and wait for it. A latency is that of
+	// the call.
+	Callers Door = "callers"
+)
+
 // A Rival is one way to do the job.
 type Rival struct {
 	Name string
@@ -41,6 +58,8 @@ type Rival struct {
 	// Missing says what is not there that it needs and what to do, or is empty. It may
 	// be nil.
 	Missing func() string
+	// Ours says that it is Keyfold, ByHand that it is what a team writes instead.
+	Ours, ByHand bool
 	// Keeps is what of a state it keeps.
 	Keeps job.Fields
 	// Volatile says that it holds nothing after Close.
@@ -53,9 +72,11 @@ type Rival struct {
 	Lanes func(Sync) int
 	// Pinned says that each lane is pinned to a CPU, if there are enough of them.
 	Pinned bool
-	// Only, if not empty, is the one Sync that it is there for.
-	Only Sync
-	Open func(Config) (Store, error)
+	// Only, if not empty, is the one Sync that it is there for, and Doors the doors; none
+	// means all.
+	Only  Sync
+	Doors []Door
+	Open  func(Config) (Store, error)
 }
 
 // A Store is an open rival.
@@ -73,6 +94,15 @@ type Store interface {
 	Close() error
 }
 
+// A Reader is a store that takes events itself, instead of being handed batches.
+type Reader interface {
+	// Read folds what next gives, lane by lane, until it gives nothing, and returns when
+	// all of it is acknowledged. next gives up to max events, which are borrowed until it is
+	// called again; settled tells how many of a lane are acknowledged. For each lane both
+	// are called by one goroutine at a time.
+	Read(next func(lane, most int) limit.Stream, settled func(lane int, events uint64)) error
+}
+
 // A Lane folds batches. It must be used by one goroutine at a time.
 type Lane interface {
 	// Apply folds a batch. It keeps nothing of its arguments, and need not wait for the
@@ -84,18 +114,19 @@ type Lane interface {
 	Flush() error
 }
 
-// Names of the rivals that others are ratios of.
+// Names of the rivals that others are ratios of, or that a goal is about.
 const (
 	Limit  = "limit"
 	Engine = "keyfold"
+	Source = "keyfold-source"
 )
 
 // Rivals are all peers, the yardsticks first.
 func Rivals() []*Rival {
 	return []*Rival{
 		limitRow(), nullRow(),
-		keyfold(Engine, "Keyfold, Options{} but for Sync"), keyfoldLibrary(), keyfoldWide(),
-		handA(), handB(), handBProcs(),
+		keyfold(Engine, "Keyfold, Options{} but for Sync"), keyfoldLibrary(), keyfoldWide(), keyfoldSource(), keyfoldBatch(),
+		handA(), handB(), handBProcs(), handC(),
 		pebbleSet(), pebbleMerge(), badgerPeer(), bboltPeer(), buntPeer(), sqlitePeer(),
 		redisCount(), redisScript(),
 	}
