@@ -9,7 +9,7 @@ import (
 	"github.com/keyfold/keyfold/internal/fsys"
 )
 
-var benchFrames = []int{4 << 10, 64 << 10, 256 << 10}
+var benchFrames = []int{144, 4 << 10, 64 << 10, 256 << 10}
 
 // benchGenerationBytes is how much goes to one generation: the shard begins a new one
 // at every snapshot, and the benchmark must not fill the disk.
@@ -52,22 +52,37 @@ func (a *writerBench) close(b *testing.B) {
 
 // plainBench is the rival: one file, no frame, no hash, no segments.
 type plainBench struct {
-	f    fsys.File
-	data []byte
+	f       fsys.File
+	data    []byte
+	off     int64
+	written int64 // bytes that the file had before; 0: it grows
 }
 
-func newPlainBench(b *testing.B, path string, bytes int) appender {
+// newPlainBench makes a file that grows, or one in which everything is written over,
+// again and again.
+func newPlainBench(b *testing.B, path string, bytes int, written int64) appender {
 	f, err := fsys.OS().OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil && written > 0 {
+		_, err = f.WriteAt(make([]byte, written), 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
 	if err != nil {
 		b.Fatal(err)
 	}
-	return &plainBench{f, make([]byte, bytes)}
+	return &plainBench{f: f, data: make([]byte, bytes), written: written}
 }
 
 func (a *plainBench) append(b *testing.B) {
-	if _, err := a.f.Write(a.data); err != nil {
+	if a.written > 0 && a.off+int64(len(a.data)) > a.written {
+		a.off = 0
+	}
+	n, err := a.f.WriteAt(a.data, a.off)
+	if err != nil {
 		b.Fatal(err)
 	}
+	a.off += int64(n)
 }
 
 func (a *plainBench) sync(b *testing.B) {
@@ -82,7 +97,8 @@ func (a *plainBench) close(b *testing.B) {
 	}
 }
 
-// eachAppender runs a benchmark for each size and device, and for the rival.
+// eachAppender runs a benchmark for each size and device, and for the rivals: a file
+// that grows, and one that is written over.
 func eachAppender(b *testing.B, run func(b *testing.B, open func(dir string) appender, bytes int)) {
 	for _, bytes := range benchFrames {
 		for _, device := range devices {
@@ -90,9 +106,11 @@ func eachAppender(b *testing.B, run func(b *testing.B, open func(dir string) app
 				run(b, func(dir string) appender { return newWriterBench(b, dir, device, bytes) }, bytes)
 			})
 		}
-		b.Run(fmt.Sprintf("device=plain/bytes=%d", bytes), func(b *testing.B) {
-			run(b, func(dir string) appender { return newPlainBench(b, dir, bytes) }, bytes)
-		})
+		for name, written := range map[string]int64{"plain": 0, "over": 16 << 20} {
+			b.Run(fmt.Sprintf("device=%s/bytes=%d", name, bytes), func(b *testing.B) {
+				run(b, func(dir string) appender { return newPlainBench(b, dir, bytes, written) }, bytes)
+			})
+		}
 	}
 }
 

@@ -74,41 +74,52 @@ func (s *scanner) judge(off int64, last bool, why error) error {
 	if s.options.Seal != nil || !last {
 		return s.corrupt(off, why)
 	}
-	horizon, headers, err := s.search(off)
+	rest, err := s.search(off)
 	if err != nil {
 		return err
 	}
-	if horizon > 0 && horizon >= s.next {
+	if rest.horizon > 0 && rest.horizon >= s.next {
 		return s.corrupt(off, fmt.Errorf("%w; a later frame says that it was durable", why))
 	}
-	s.result.TornBytes += s.window.size - off
-	s.result.TornFrames += headers
+	s.result.TornBytes += rest.end - off
+	s.result.TornFrames += rest.headers
 	return nil
 }
 
-// search looks for headers at any offset from off on, and returns how many there are
-// and the highest horizon among them. One that this version cannot read might say
-// anything.
-func (s *scanner) search(off int64) (horizon uint64, headers int, err error) {
-	for s.window.size-off >= headerBytes {
+// A rest is what lies behind the frames that were taken.
+type rest struct {
+	headers int
+	horizon uint64 // the highest one of the headers
+	end     int64  // behind the last byte that is not zero
+}
+
+// search looks for headers at any offset from off on. One that this version cannot
+// read might say anything.
+func (s *scanner) search(off int64) (r rest, err error) {
+	for r.end = off; off < s.window.size; {
 		b, err := s.window.at(off, int(min(readBytes, s.window.size-off)))
 		if err != nil {
-			return 0, 0, err
+			return r, err
+		}
+		if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
+			r.end = off + int64(n)
 		}
 		for i := nextMagic(b, 0); i >= 0; i = nextMagic(b, i+1) {
 			h, _, err := readHeader(b[i:], s.seed)
 			switch {
 			case err == errReserved || errors.Is(err, ErrFormat):
-				horizon = math.MaxUint64
+				r.horizon = math.MaxUint64
 			case err != nil:
 				continue
 			}
-			horizon = max(horizon, h.horizon)
-			headers++
+			r.horizon = max(r.horizon, h.horizon)
+			r.headers++
 		}
-		off += int64(len(b) - (headerBytes - 1))
+		if off += int64(len(b)); off < s.window.size {
+			off -= headerBytes - 1
+		}
 	}
-	return horizon, headers, nil
+	return r, nil
 }
 
 // nextMagic finds where a header might begin in b, at from or behind it.

@@ -42,7 +42,11 @@ type device interface {
 	// begin makes sure that the segment whose first entry is number exists, and is
 	// empty.
 	begin(number uint64) error
-	// close gives back what it can give back without writing. healthy says that
+	// ahead makes sure that the segment has bytes up to size, if the device can do
+	// that; those behind the last entry are zero. The next entry overwrites them, and
+	// close cuts off what is left of them.
+	ahead(size int64) error
+	// close gives back what it can give back without a sync. healthy says that
 	// nothing has failed.
 	close(healthy bool) error
 }

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"errors"
 	"os"
 
 	"github.com/keyfold/keyfold/internal/fsys"
@@ -11,7 +12,8 @@ type direct struct {
 	fs   fsys.FS
 	dir  string
 	tail fsys.File
-	size int64 // of the tail
+	size int64 // of the entries in the tail
+	has  int64 // bytes of the tail, with what was written ahead
 }
 
 func newDirect(fs fsys.FS, dir string) *direct { return &direct{fs: fs, dir: dir} }
@@ -19,7 +21,19 @@ func newDirect(fs fsys.FS, dir string) *direct { return &direct{fs: fs, dir: dir
 func (d *direct) append(_ uint64, e entry) error {
 	n, err := d.tail.WriteAt(e.bytes, d.size)
 	d.size += int64(n)
+	d.has = max(d.has, d.size)
 	return err
+}
+
+func (d *direct) ahead(size int64) error {
+	for d.has < size {
+		n, err := d.tail.WriteAt(zeros[:min(size-d.has, aheadBytes)], d.has)
+		d.has += int64(n)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // begin syncs and closes the segment before, as the library does.
@@ -35,15 +49,27 @@ func (d *direct) begin(number uint64) error {
 		}
 	}
 	f, err := d.fs.OpenFile(segmentPath(d.dir, number), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	d.tail, d.size = f, 0
+	d.tail, d.size, d.has = f, 0, 0
 	return err
 }
 
-func (d *direct) close(bool) error {
+// cut takes away what was written ahead and not used.
+func (d *direct) cut() error {
+	if d.has == d.size {
+		return nil
+	}
+	d.has = d.size
+	return d.tail.Truncate(d.size)
+}
+
+func (d *direct) close(healthy bool) (err error) {
 	if d.tail == nil {
 		return nil
 	}
+	if healthy {
+		err = d.cut()
+	}
 	tail := d.tail
 	d.tail = nil
-	return tail.Close()
+	return errors.Join(err, tail.Close())
 }

@@ -57,10 +57,30 @@
 //
 // # What is a tear
 //
-// A crash may leave the end of the log half written. [Scan] drops a bad frame, and
-// all behind it, only if the generation is not sealed, the frame lies in the last
-// segment (a segment and its entry in the directory are durable before the next one
-// exists), and no header behind it has a horizon at or above it. Everything else is a [CorruptError]. A last frame
-// that nothing vouches for yet looks like a tear when it rots; one empty frame behind
-// it, written when the log goes idle, vouches for it.
+// The last segment may go on behind its last frame: with zeros that were written ahead
+// of the frames, and with what a crash left of frames that were being written. Every
+// other segment ends with its last frame, and it and its entry in the directory are
+// durable before the next one exists. Close cuts the last segment to its end, and only
+// then is it what github.com/tidwall/wal would have written.
+//
+// At the first place where no whole frame lies that follows the one before, [Scan]
+// looks at everything from there to the end of the file. It judges by the first row of
+// this table that is true. A header counts as one of this generation only if its hash
+// is right under the seed of the generation.
+//
+//	what is there                                       what it is
+//	a sealed generation, behind its seal                surplus: not read
+//	a sealed generation, at or before its seal          damage
+//	a segment that is not the last                      damage
+//	a header of this generation with a horizon at or
+//	above the frame that is missing                     damage: it had been durable
+//	a header of this generation of an unknown format,
+//	or with reserved bytes that are not zero            damage: it may say the same
+//	zeros only                                          the end
+//	anything else                                       a tear: dropped, and counted up
+//	                                                    to the last byte not zero
+//
+// Damage is a [CorruptError]. A last frame that nothing vouches for yet looks like a
+// tear when it rots, or like the end when it reads as zeros; one empty frame behind it,
+// written when the log goes idle, vouches for it.
 package wal

@@ -29,14 +29,17 @@ func (w *Writer) Room(n int) error {
 		return tooLarge(n, w.options.FrameBytesMax)
 	}
 	need := w.tail.size + entryBytes(max(n, 0))
-	if need <= w.tail.reserved {
-		return nil
+	var err error
+	if need > w.tail.reserved {
+		err = w.reserve(need)
 	}
-	err := w.reserve(need)
+	if err == nil {
+		err = w.writeAhead()
+	}
 	if err == nil || errors.Is(err, ErrNoSpace) {
 		return err
 	}
-	return w.fail("reserve space for frame", w.tail.end.Frame+1, err)
+	return w.fail("make room for frame", w.tail.end.Frame+1, err)
 }
 
 // reserve lets the last segment grow to need, or further if there is room for it.

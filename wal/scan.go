@@ -41,7 +41,7 @@ type ScanResult struct {
 	Events  uint64
 	Bytes   int64 // of the frames, with their lengths
 
-	TornBytes    int64 // dropped as a tear
+	TornBytes    int64 // dropped as a tear, up to the last byte that is not zero
 	TornFrames   int   // headers that are whole among them
 	SurplusBytes int64 // behind the seal
 }

@@ -43,6 +43,7 @@ func (w *Writer) sync(frames uint64) error {
 		return err
 	}
 	w.durable.Store(frames)
+	w.syncs.Add(1)
 	return release(w.files.takeSealed())
 }
 

@@ -29,6 +29,9 @@ type Writer struct {
 	// durable counts frames: Sync's store, behind all its syncs, publishes to the
 	// loads of Append and Durable.
 	durable atomic.Uint64
+	// syncs counts syncs that had something to do: Sync's add publishes to Room's load,
+	// which needs no more than the number.
+	syncs atomic.Uint64
 	// failure is the first error: fail's exchange publishes to err's load.
 	failure atomic.Pointer[error]
 	closed  bool
@@ -41,6 +44,7 @@ type tail struct {
 	bytes    int64  // in the generation
 	size     int64  // of the last segment
 	reserved int64  // size up to which the last segment may grow without asking
+	ahead    ahead
 }
 
 // files are the descriptors that Sync works with.
@@ -152,6 +156,7 @@ func (w *Writer) write(f *Frame, h header) error {
 	w.tail.entries++
 	w.tail.size += n
 	w.tail.bytes += n
+	w.tail.ahead.frame = n
 	w.tail.end.Frame, w.tail.end.Chain = h.number, hash
 	if full {
 		if err := w.beginSegment(); err != nil {
@@ -175,7 +180,7 @@ func (w *Writer) beginSegment() error {
 		return err
 	}
 	w.files.turn(openFile{File: f, path: path}, w.tail.size)
-	w.tail.size, w.tail.reserved = 0, 0
+	w.tail.size, w.tail.reserved, w.tail.ahead.next = 0, 0, 0
 	return nil
 }
 
