@@ -4,93 +4,46 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"runtime/metrics"
 	"testing"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
+	"github.com/keyfold/keyfold/bench/guest"
 	"github.com/keyfold/keyfold/bench/limit"
+	"github.com/keyfold/keyfold/bench/stats"
 	"github.com/keyfold/keyfold/engine"
 )
 
-// BenchmarkGuest measures what an engine does to a service in the same process: the
-// latency of a net/http handler over loopback, one request after the other at a pace of
-// 2000 a second, beside no engine, an idle one with the zero Options, and one that takes
-// three tenths of the events that it could take, with every way of running the shards.
-// The rows go in turn; compare within one run, with those of engine=none at both ends.
+// BenchmarkGuest measures what an engine at three tenths of its peak does to a service in
+// the same process, with every way of running the shards: the p99 of a net/http handler,
+// and its ratio to that without the engine, the median over rounds in turn. One operation
+// is guestRounds rounds of two seconds: use -benchtime 1x. The states are checked.
 func BenchmarkGuest(b *testing.B) {
-	b.Run("engine=none", serveRequests)
-	b.Run("engine=idle/options=zero", func(b *testing.B) { serveBeside(b, engine.Options{}, false) })
 	for _, o := range callOptions() {
-		b.Run("engine=loaded/"+o.name, func(b *testing.B) { serveBeside(b, o.options, true) })
-	}
-	b.Run("engine=none", serveRequests)
-}
-
-func serveBeside(b *testing.B, o engine.Options, loaded bool) {
-	stop := openGuest(b, o, loaded)
-	defer stop()
-	serveRequests(b)
-}
-
-// serveRequests makes b.N requests and reports their latencies.
-func serveRequests(b *testing.B) {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintln(w, "hello")
-	}))
-	defer server.Close()
-	latencies := hdrhistogram.New(1, int64(10*time.Second), 3)
-	pace := time.NewTicker(500 * time.Microsecond)
-	defer pace.Stop()
-	b.ResetTimer()
-	for range b.N {
-		<-pace.C
-		began := time.Now()
-		response, err := server.Client().Get(server.URL)
-		if err != nil {
-			b.Fatal(err)
-		}
-		if _, err := io.Copy(io.Discard, response.Body); err != nil {
-			b.Fatal(err)
-		}
-		response.Body.Close()
-		if err := latencies.RecordValue(int64(time.Since(began))); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.StopTimer()
-	for _, q := range []float64{50, 99} {
-		b.ReportMetric(float64(latencies.ValueAtQuantile(q))/1e3, fmt.Sprintf("p%.0f-us", q))
+		b.Run(o.name, func(b *testing.B) { serveBeside(b, o.options) })
 	}
 }
 
-// openGuest opens an engine, and loads it if told to.
-func openGuest(b *testing.B, o engine.Options, loaded bool) (stop func()) {
-	ctx, cancel := context.WithCancel(context.Background())
-	table := foldTable()
-	eng, err := engine.Open(ctx, b.TempDir(), o, table)
+const guestRounds = 5
+
+func serveBeside(b *testing.B, o engine.Options) {
+	m, err := guest.Measure(b.Context(), guest.Options{
+		Dir: b.TempDir(), Engine: o, Keys: 1_000_000, Dist: "zipf:0.99", Seed: 42,
+		Part: 0.3, Rate: 2000, Round: time.Second, Rounds: guestRounds * b.N,
+	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if loaded {
-			loadPart(ctx, b, table)
-		}
-	}()
-	return func() {
-		cancel()
-		<-done
-		if err := eng.Close(); err != nil {
-			b.Error(err)
-		}
+	var ratios, with []float64
+	for _, r := range m.Rounds {
+		without := r.Without.Response.ValueAtPercentile(99)
+		with = append(with, float64(r.With.Response.ValueAtPercentile(99))/1e3)
+		ratios = append(ratios, with[len(with)-1]*1e3/float64(without))
 	}
+	b.ReportMetric(stats.SpreadOf(with).Median, "p99-us")
+	b.ReportMetric(stats.SpreadOf(ratios).Median, "p99-ratio")
+	b.ReportMetric(m.Load, "events/s")
 }
 
 func foldTable() *engine.Table[foldKey, limit.State, foldEvent, struct{}] {
@@ -100,33 +53,6 @@ func foldTable() *engine.Table[foldKey, limit.State, foldEvent, struct{}] {
 		s.Last = e.Value
 		s.Max = max(s.Max, e.Value)
 	})
-}
-
-// loadPart sends bursts of 256 events, each followed by a pause of 7/3 of the time that
-// it took, so that the engine works three tenths of the time: the load of a service,
-// which arrives all the time, rather than that of a batch job.
-func loadPart(ctx context.Context, b *testing.B, table *engine.Table[foldKey, limit.State, foldEvent, struct{}]) {
-	producer, err := table.Producer(engine.ProducerOptions[foldKey, foldEvent]{})
-	if err != nil {
-		b.Error(err)
-		return
-	}
-	defer func() { _ = producer.Close(context.Background()) }()
-	for n := uint64(0); ctx.Err() == nil; {
-		began := time.Now()
-		for range 256 {
-			n++
-			var key foldKey
-			binary.LittleEndian.PutUint64(key[:], n*0x9e3779b97f4a7c15%1_000_000)
-			if producer.Send(ctx, key, foldEvent{Value: int64(n)}) != nil {
-				return
-			}
-		}
-		if producer.Flush(ctx) != nil {
-			return
-		}
-		<-time.After(time.Since(began) * 7 / 3)
-	}
 }
 
 // BenchmarkCollect measures a garbage collection with many keys in memory:

@@ -27,7 +27,8 @@ const (
 
 func newHistogram(digits int) *hdr.Histogram { return hdr.New(latencyLowest, latencyHighest, digits) }
 
-func latencyOf(h *hdr.Histogram) Latency {
+// LatencyOf is what a histogram says.
+func LatencyOf(h *hdr.Histogram) Latency {
 	v := func(percent float64) int64 { return min(h.ValueAtPercentile(percent), h.Max()) }
 	return Latency{P50: v(50), P90: v(90), P99: v(99), P999: v(99.9), Max: h.Max()}
 }
@@ -193,19 +194,19 @@ func (m *meter) progress(last Progress) Progress {
 	p.Rate = float64(p.Acked-last.Acked) / max((p.Elapsed-last.Elapsed).Seconds(), 1e-9)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p.Latency = latencyOf(m.second)
+	p.Latency = LatencyOf(m.second)
 	m.second.Reset()
 	return p
 }
 
 // measured is the result, after the lanes have ended.
 func (m *meter) measured() Measured {
-	r := Measured{Elapsed: m.end, Latency: latencyOf(m.total), Times: m.total, Series: m.series}
+	r := Measured{Elapsed: m.end, Latency: LatencyOf(m.total), Times: m.total, Series: m.series}
 	for _, lm := range m.lanes {
 		r.Events += lm.acked.Load()
 	}
 	if m.lates != nil {
-		r.Late = latencyOf(m.lates)
+		r.Late = LatencyOf(m.lates)
 	}
 	return r
 }

@@ -39,7 +39,7 @@ type flags struct {
 	Ack      []string      `default:"none,second,always" help:"When to sync: none, second, always (${default})."`
 	Doors    []string      `default:"window,callers" help:"With --ack always: window, callers (${default}). Else events are streamed."`
 	InFlight []int         `default:"1,64,1024" help:"With --ack always: how many events may be unacknowledged (${default})."`
-	Rounds   int           `default:"3" help:"How often each peer has its turn; the table shows medians (${default})."`
+	Rounds   int           `default:"3" help:"How often each peer has its turn; the table shows medians; 0: kills only (${default})."`
 	Kills    int           `default:"1" help:"How often each peer is killed under load, after the rounds, and opened again (${default})."`
 	Patience time.Duration `help:"How long a turn of a peer may take, filling it included: one that takes longer is left out, and named. By default so long that only a peer that is stuck is."`
 	JSON     string        `name:"json" type:"path" placeholder:"FILE" help:"Store all rows as JSON."`

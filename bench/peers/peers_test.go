@@ -206,7 +206,7 @@ func TestFlagsAreRefusedInWords(t *testing.T) {
 	for want, args := range map[string][]string{
 		"--list":             {"--peers", "nobody"},
 		"100000000":          {"--keys", "200M"},
-		"rounds":             {"--rounds", "0"},
+		"rounds":             {"--rounds", "0", "--kills", "0"},
 		"distribution":       {"--dist", "normal"},
 		"none, second or":    {"--ack", "maybe"},
 		"window or callers":  {"--doors", "stream"},

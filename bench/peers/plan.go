@@ -48,8 +48,8 @@ func (f *flags) plan() (*plan, error) {
 	switch {
 	case p.job.Keys < 1 || p.job.Keys > keysMax:
 		return nil, fmt.Errorf("the count of keys must lie between 1 and %d, not %d", keysMax, p.job.Keys)
-	case f.Rounds < 1 || f.Rounds > roundsMax:
-		return nil, fmt.Errorf("the count of rounds must lie between 1 and %d, not %d", roundsMax, f.Rounds)
+	case f.Rounds < 0 || f.Rounds > roundsMax || f.Rounds == 0 && f.Kills == 0:
+		return nil, fmt.Errorf("the count of rounds must lie between 1 and %d, or be 0 for kills alone, not %d", roundsMax, f.Rounds)
 	case f.Kills < 0 || f.Kills > roundsMax:
 		return nil, fmt.Errorf("--kills must lie between 0 and %d, not %d", roundsMax, f.Kills)
 	case f.Patience < 0:

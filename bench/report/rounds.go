@@ -1,6 +1,8 @@
 package report
 
 import (
+	"time"
+
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/sizing"
 	"github.com/keyfold/keyfold/bench/stats"
@@ -23,6 +25,8 @@ type Rounds struct {
 	Curve []Point `json:"curve,omitempty"`
 	// Steps are the rates that find-max tried, in their order.
 	Steps []Step `json:"steps,omitempty"`
+	// Guest is what guest measured.
+	Guest *Guest `json:"guest,omitempty"`
 	// Sizing is what size measured.
 	Sizing *sizing.Rates `json:"sizing,omitempty"`
 }
@@ -50,6 +54,34 @@ type Variant struct {
 	EventsPerSecond stats.Spread `json:"events_per_second"`
 	// Ratio is its rate over that of the engine as the result says, in the same round.
 	Ratio stats.Spread `json:"ratio"`
+}
+
+// A Guest is a net/http handler in the process of a loaded engine, and without one.
+type Guest struct {
+	// RequestsPerSecond is the rate of requests, Peak that of the engine alone, and the
+	// result's Rate is what it took beside the handler.
+	RequestsPerSecond float64 `json:"requests_per_second"`
+	Peak              float64 `json:"peak_events_per_second"`
+	Pinned            bool    `json:"pinned"`
+	// Spin is how long an idle shard looks for work; 0 is what the engine chooses.
+	Spin time.Duration `json:"spin_ns"`
+	// Without and With are the times of all rounds.
+	Without GuestTimes `json:"without_ns"`
+	With    GuestTimes `json:"with_ns"`
+	// P50 and P99 are the ratios of the response times of each round, with over without;
+	// ServiceP99 is that of the service times.
+	P50        stats.Spread `json:"p50_ratio"`
+	P99        stats.Spread `json:"p99_ratio"`
+	ServiceP99 stats.Spread `json:"service_p99_ratio"`
+}
+
+// GuestTimes are what requests took.
+type GuestTimes struct {
+	// Response is from when a request was due, Service from when it was sent, and Lag how
+	// late it was sent.
+	Response bench.Latency `json:"response"`
+	Service  bench.Latency `json:"service"`
+	Lag      bench.Latency `json:"lag"`
 }
 
 // A Point is one value of a sweep.
