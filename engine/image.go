@@ -13,8 +13,10 @@ import (
 // An image is a frozen copy of a store. States without pointers are copied as they
 // lie; those with pointers are encoded at once, because they may change.
 //
-// Its blocks, and thereby the snapshot, hold entries of this form, one after the
-// other:
+// Its blocks, and thereby the snapshot, have one of two forms. States that are encoded
+// as they lie in memory are in formRecords, with their keys as the slab has them, if all
+// of these lie in their entries: writing and loading is then copying. All others are in
+// formEntries, one after the other:
 //
 //	size    field
 //	uvarint key bytes
@@ -30,6 +32,12 @@ type image[K comparable, S any] struct {
 	bytes int
 	err   error
 }
+
+// The forms of a block.
+const (
+	formEntries = 0
+	formRecords = 1
+)
 
 // Freeze makes a copy of the store, in the memory of into if that is given.
 func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
@@ -55,9 +63,6 @@ func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
 
 // appendEntry appends one entry.
 func appendEntry[S any](dst, key []byte, state *codec[S], s *S) ([]byte, error) {
-	if state.dense > 0 {
-		return appendDense(dst, key, unsafe.Slice((*byte)(unsafe.Pointer(s)), state.dense)), nil
-	}
 	dst = binary.AppendUvarint(dst, uint64(len(key)))
 	dst = append(dst, key...)
 	// The length comes first, so the state is encoded behind room for the longest.
@@ -90,60 +95,56 @@ func (img *image[K, S]) Len() int {
 func (img *image[K, S]) Bytes() int { return img.bytes }
 
 // Blocks encodes all entries in blocks of at most about limit bytes.
-func (img *image[K, S]) Blocks(limit int, yield func(entries uint32, data []byte) error) error {
+func (img *image[K, S]) Blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	if img.err != nil {
 		return img.err
 	}
 	if !img.state.pointerFree {
 		return img.cut(limit, yield)
 	}
+	if data, stride, ok := img.slab.Records(); ok && img.state.dense > 0 {
+		return cutRecords(data, stride, limit, yield)
+	}
 	entries := uint32(0)
 	img.data = img.data[:0]
-	dense := img.state.dense
 	var err error
 	img.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		if dense > 0 {
-			img.data = appendDense(img.data, key, unsafe.Slice((*byte)(p), dense))
-		} else if img.data, err = appendEntry(img.data, key, img.state, (*S)(p)); err != nil {
+		if img.data, err = appendEntry(img.data, key, img.state, (*S)(p)); err != nil {
 			return false
 		}
 		if entries++; len(img.data) >= limit {
-			err = yield(entries, img.data)
+			err = yield(formEntries, entries, img.data)
 			img.data, entries = img.data[:0], 0
 		}
 		return err == nil
 	})
 	if err == nil && entries > 0 {
-		err = yield(entries, img.data)
+		err = yield(formEntries, entries, img.data)
 	}
 	return err
 }
 
-// appendDense appends the entry of a state that is encoded as it lies in memory. It is
-// most of the work of a round, so the usual lengths have a way of their own.
-func appendDense(dst, key, state []byte) []byte {
-	at, length := len(dst), 2+len(key)+len(state)
-	if len(key) >= 0x80 || len(state) >= 0x80 || cap(dst)-at < length {
-		dst = append(binary.AppendUvarint(dst, uint64(len(key))), key...)
-		return append(binary.AppendUvarint(dst, uint64(len(state))), state...)
+// cutRecords hands out records in blocks.
+func cutRecords(data []byte, stride, limit int, yield func(form uint8, entries uint32, data []byte) error) error {
+	for len(data) > 0 {
+		n := min(max(1, limit/stride), len(data)/stride)
+		if err := yield(formRecords, uint32(n), data[:n*stride]); err != nil {
+			return err
+		}
+		data = data[n*stride:]
 	}
-	dst = dst[: at+length : cap(dst)]
-	dst[at] = byte(len(key))
-	copy(dst[at+1:], key)
-	dst[at+1+len(key)] = byte(len(state))
-	copy(dst[at+2+len(key):], state)
-	return dst
+	return nil
 }
 
 // cut hands out the encoded entries in blocks.
-func (img *image[K, S]) cut(limit int, yield func(entries uint32, data []byte) error) error {
+func (img *image[K, S]) cut(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	start, entries := 0, uint32(0)
 	for i, end := range img.ends {
 		entries++
 		if end-start < limit && i < len(img.ends)-1 {
 			continue
 		}
-		if err := yield(entries, img.data[start:end]); err != nil {
+		if err := yield(formEntries, entries, img.data[start:end]); err != nil {
 			return err
 		}
 		start, entries = end, 0
@@ -175,8 +176,38 @@ func takeField(data []byte) (field, rest []byte, err error) {
 }
 
 // Load adds the entries of a block to the store.
-func (st *store[K, S, E, R]) Load(entries uint32, data []byte) error {
-	b := st.program.binding
+func (st *store[K, S, E, R]) Load(form uint8, entries uint32, data []byte) error {
+	switch {
+	case form == formEntries:
+		return st.loadEntries(entries, data)
+	case form == formRecords && st.program.binding.state.pointerFree:
+		return st.loadRecords(entries, data)
+	}
+	return fmt.Errorf("%w: its form is %d", errEntry, form)
+}
+
+// loadRecords adds records, one by one where they cannot be taken as they are.
+func (st *store[K, S, E, R]) loadRecords(entries uint32, data []byte) error {
+	if entries == 0 {
+		return nil
+	}
+	if taken, err := st.slab.AddRecords(int(entries), data); taken || err != nil {
+		return err
+	}
+	all, err := st.slab.EachRecord(int(entries), data)
+	if err != nil {
+		return err
+	}
+	for key, state := range all {
+		if err := st.loadEntry(key, state); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadEntries adds encoded entries.
+func (st *store[K, S, E, R]) loadEntries(entries uint32, data []byte) error {
 	if err := st.reserve(entries, data); err != nil {
 		return err
 	}
@@ -185,17 +216,26 @@ func (st *store[K, S, E, R]) Load(entries uint32, data []byte) error {
 		if err != nil {
 			return err
 		}
-		p, twice := st.slab.Add(b.engine.routing.Hash(key, b.engine.routing.Seed), key)
-		if twice {
-			return fmt.Errorf("%w: a key is there twice", errEntry)
-		}
-		if err := st.loadState(p, encoded); err != nil {
-			return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
+		if err := st.loadEntry(key, encoded); err != nil {
+			return err
 		}
 		data = rest
 	}
 	if len(data) != 0 {
 		return errEntry
+	}
+	return nil
+}
+
+// loadEntry adds a key with an encoded state.
+func (st *store[K, S, E, R]) loadEntry(key, encoded []byte) error {
+	b := st.program.binding
+	p, twice := st.slab.Add(b.engine.routing.Hash(key, b.engine.routing.Seed), key)
+	if twice {
+		return fmt.Errorf("%w: a key is there twice", errEntry)
+	}
+	if err := st.loadState(p, encoded); err != nil {
+		return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
 	}
 	return nil
 }

@@ -58,13 +58,13 @@ func (s *tallyStore) Apply(c *Call) error {
 	return nil
 }
 
-func (s *tallyStore) Undo()                     {}
-func (s *tallyStore) Read(*Call) error          { return nil }
-func (s *tallyStore) Freeze(Image) Image        { return ledgerImage{} }
-func (s *tallyStore) Load(uint32, []byte) error { return nil }
-func (s *tallyStore) Rebind(to Program)         { s.program = to.(*tallyProgram) }
-func (s *tallyStore) Len() int                  { return s.slab.Len() }
-func (s *tallyStore) Bytes() int                { return s.slab.Bytes() }
+func (s *tallyStore) Undo()                            {}
+func (s *tallyStore) Read(*Call) error                 { return nil }
+func (s *tallyStore) Freeze(Image) Image               { return ledgerImage{} }
+func (s *tallyStore) Load(uint8, uint32, []byte) error { return nil }
+func (s *tallyStore) Rebind(to Program)                { s.program = to.(*tallyProgram) }
+func (s *tallyStore) Len() int                         { return s.slab.Len() }
+func (s *tallyStore) Bytes() int                       { return s.slab.Bytes() }
 func (s *tallyStore) count() (events uint64) {
 	s.slab.All(func(_ []byte, p unsafe.Pointer) bool {
 		events += (*tallied)(p).count

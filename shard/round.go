@@ -309,8 +309,8 @@ func (j *roundJob) write(c *Config, number uint64) error {
 
 func writePartition(w *snapshot.Writer, f *frozen) error {
 	for table, image := range f.images {
-		err := image.Blocks(blockBytes, func(entries uint32, data []byte) error {
-			return w.Block(f.id, uint16(table), entries, data)
+		err := image.Blocks(blockBytes, func(form uint8, entries uint32, data []byte) error {
+			return w.Block(f.id, uint16(table), form, entries, data)
 		})
 		if err != nil {
 			return err

@@ -59,7 +59,7 @@ type Store interface {
 	// Freeze makes a copy that does not change any more.
 	Freeze(into Image) Image
 	// Load adds entries that Image.Blocks has written.
-	Load(entries uint32, data []byte) error
+	Load(form uint8, entries uint32, data []byte) error
 	// Rebind moves the store to another shard, whose program it uses from here on.
 	Rebind(to Program)
 	// Len is the number of keys, Bytes the memory that they take.
@@ -74,9 +74,9 @@ type Image interface {
 	Len() int
 	// Bytes is about the encoded size.
 	Bytes() int
-	// Blocks encodes all entries, in blocks of at most about limit bytes. data is
-	// borrowed until yield returns.
-	Blocks(limit int, yield func(entries uint32, data []byte) error) error
+	// Blocks encodes all entries, in blocks of at most about limit bytes; form says
+	// how. data is borrowed until yield returns.
+	Blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error
 }
 
 // A Call is one operation on one key while it is carried out. It is reused: keep

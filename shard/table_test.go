@@ -106,7 +106,7 @@ func (s *ledgerStore) Len() int          { return len(s.keys) }
 func (s *ledgerStore) Bytes() int        { return ledgerImage(s.keys).Bytes() }
 
 // Load reads blocks of one key each: the key's length, the key, the entries.
-func (s *ledgerStore) Load(_ uint32, data []byte) error {
+func (s *ledgerStore) Load(_ uint8, _ uint32, data []byte) error {
 	key := string(data[1 : 1+data[0]])
 	for rest := data[1+data[0]:]; len(rest) > 0; rest = rest[24:] {
 		s.keys[key] = append(s.keys[key], entry{
@@ -130,7 +130,7 @@ func (i ledgerImage) Bytes() int {
 	return bytes
 }
 
-func (i ledgerImage) Blocks(_ int, yield func(uint32, []byte) error) error {
+func (i ledgerImage) Blocks(_ int, yield func(uint8, uint32, []byte) error) error {
 	for _, key := range slices.Sorted(maps.Keys(i)) {
 		switch key {
 		case keyPanicEncode:
@@ -144,7 +144,7 @@ func (i ledgerImage) Blocks(_ int, yield func(uint32, []byte) error) error {
 			data = binary.LittleEndian.AppendUint64(data, e.id)
 			data = binary.LittleEndian.AppendUint64(data, uint64(e.now))
 		}
-		if err := yield(1, data); err != nil {
+		if err := yield(0, 1, data); err != nil {
 			return err
 		}
 	}

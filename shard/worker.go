@@ -121,8 +121,8 @@ func (w *worker) load(file *snapshot.Reader, number uint64) error {
 		}
 		p.Sequence = image.Sequence
 		w.reach[image.Partition].stamp = image.Sequence
-		err := file.Load(image.Partition, func(table uint16, entries uint32, data []byte) error {
-			return w.build(p, number, table, entries, data)
+		err := file.Load(image.Partition, func(table uint16, form uint8, entries uint32, data []byte) error {
+			return w.build(p, number, table, form, entries, data)
 		})
 		if err != nil {
 			return err
@@ -133,14 +133,14 @@ func (w *worker) load(file *snapshot.Reader, number uint64) error {
 }
 
 // build adds a block to its table.
-func (w *worker) build(p *Partition, number uint64, table uint16, entries uint32, data []byte) error {
+func (w *worker) build(p *Partition, number uint64, table uint16, form uint8, entries uint32, data []byte) error {
 	if int(table) >= len(p.Stores) {
 		return fmt.Errorf("%w: snapshot %d holds table %d, which the store does not have", errJoin, number, table)
 	}
 	began := time.Now()
 	w.found.SnapshotKeys += int(entries)
 	w.found.SnapshotBytes += int64(len(data))
-	err := p.Stores[table].Load(entries, data)
+	err := p.Stores[table].Load(form, entries, data)
 	w.found.Times.Build += time.Since(began)
 	return err
 }

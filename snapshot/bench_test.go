@@ -30,7 +30,7 @@ func writeBench(b *testing.B, path string, data []byte, sync bool) {
 	}
 	for p := range uint32(benchBytes / benchPartition) {
 		for n := 0; n < benchPartition && err == nil; n += len(data) {
-			err = w.Block(p, 0, uint32(len(data)/benchEntry), data)
+			err = w.Block(p, 0, 0, uint32(len(data)/benchEntry), data)
 		}
 		if err == nil {
 			err = w.EndPartition(p, 1, 1)
@@ -139,7 +139,7 @@ func loadBench(b *testing.B, path string, loaders int) {
 		go func() {
 			var entries uint64
 			for p := i; p < len(r.Partitions()); p += loaders {
-				if e := r.Load(r.Partitions()[p].Partition, func(_ uint16, n uint32, _ []byte) error {
+				if e := r.Load(r.Partitions()[p].Partition, func(_ uint16, _ uint8, n uint32, _ []byte) error {
 					entries += uint64(n)
 					return nil
 				}); e != nil {

@@ -113,8 +113,8 @@ func blocksOf(b []byte) (found [][]byte) {
 func TestBlocksInAnotherPlaceAreRefused(t *testing.T) {
 	fs := crashfs.New()
 	images := []image{
-		{partition: 1, items: []item{{1, 1, []byte("one")}, {1, 1, []byte("two")}}},
-		{partition: 2, items: []item{{1, 1, []byte("six")}}},
+		{partition: 1, items: []item{{1, 0, 1, []byte("one")}, {1, 0, 1, []byte("two")}}},
+		{partition: 2, items: []item{{1, 0, 1, []byte("six")}}},
 	}
 	write(t, fs, "a", testID, nil, images)
 	good := content(t, fs, "a")
@@ -236,7 +236,6 @@ func forgeries(good []byte) []forgery {
 		{"header longer than the file", "does not fit the file", func(b []byte) { put32(b, headLength, uint32(len(b))) }},
 		{"shorter header", "partition 9: the directory does not fit", func(b []byte) { b[headLength]-- }},
 		{"unknown codec", "codec is not known", func(b []byte) { b[first+blockCodec] = 1 }},
-		{"reserved byte in a block", "reserved", func(b []byte) { b[first+blockCodec+1] = 1 }},
 		{"reserved bytes in a block", "reserved", func(b []byte) { b[first+blockReserved] = 1 }},
 		{"block of another partition", "it belongs to partition 3", func(b []byte) { put32(b, first+blockPartition, 3) }},
 		{"block of another place", "it belongs at offset", func(b []byte) { b[first+blockOffset]++ }},
@@ -360,7 +359,7 @@ func TestBlocksBeyondTheLimitAreRefusedWithRightHashes(t *testing.T) {
 func FuzzVerify(f *testing.F) {
 	small := crashfs.New()
 	write(f, small, "a", testID, []byte("kf"), []image{
-		{partition: 5, sequence: 9, epoch: 2, items: []item{{1, 1, []byte("one")}, {2, 0, nil}}}, {partition: 6},
+		{partition: 5, sequence: 9, epoch: 2, items: []item{{1, 0, 1, []byte("one")}, {2, 1, 0, nil}}}, {partition: 6},
 	})
 	good := content(f, small, "a")
 	f.Add(good, true)

@@ -31,7 +31,8 @@ const (
 
 const (
 	blockMagic     = "kfbk"
-	blockCodec     = 4 // and a reserved byte
+	blockCodec     = 4
+	blockForm      = 5
 	blockTable     = 6
 	blockPartition = 8
 	blockEntries   = 12
@@ -147,12 +148,14 @@ func (h *head) parse(b []byte) error {
 type block struct {
 	partition, entries, length uint32
 	table                      uint16
+	form                       uint8
 	offset, hash               uint64
 }
 
 func (k *block) put(b []byte, seed uint64) {
 	clear(b)
 	copy(b, blockMagic)
+	b[blockForm] = k.form
 	le.PutUint16(b[blockTable:], k.table)
 	le.PutUint32(b[blockPartition:], k.partition)
 	le.PutUint32(b[blockEntries:], k.entries)
@@ -170,10 +173,10 @@ func (k *block) parse(b []byte, seed uint64) error {
 		return errHash
 	case b[blockCodec] != 0:
 		return errCodec
-	case b[blockCodec+1] != 0 || le.Uint32(b[blockReserved:]) != 0:
+	case le.Uint32(b[blockReserved:]) != 0:
 		return errReserved
 	}
-	k.table = le.Uint16(b[blockTable:])
+	k.table, k.form = le.Uint16(b[blockTable:]), b[blockForm]
 	k.partition = le.Uint32(b[blockPartition:])
 	k.entries = le.Uint32(b[blockEntries:])
 	k.length = le.Uint32(b[blockLength:])

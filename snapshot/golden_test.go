@@ -23,7 +23,7 @@ type span struct {
 var (
 	headSpans = []span{{8, "magic"}, {2, "version"}, {2, "reserved"}, {4, "length"}, {16, "store"}, {4, "layout"},
 		{4, "shard"}, {8, "number"}, {8, "hash of the header"}, {8, "hash"}}
-	blockSpans = []span{{4, "magic"}, {1, "codec"}, {1, "reserved"}, {2, "table"}, {4, "partition"}, {4, "entries"},
+	blockSpans = []span{{4, "magic"}, {1, "codec"}, {1, "form"}, {2, "table"}, {4, "partition"}, {4, "entries"},
 		{4, "length"}, {4, "reserved"}, {8, "offset"}, {8, "hash of data"}, {8, "hash"}}
 	itemSpans = []span{{4, "partition"}, {4, "blocks"}, {8, "sequence"}, {8, "epoch"}, {8, "offset"}, {8, "bytes"}, {8, "entries"}}
 	footSpans = []span{{8, "magic"}, {8, "directory"}, {4, "partitions"}, {4, "reserved"}, {8, "blocks"}, {8, "entries"},
@@ -51,7 +51,7 @@ func (d *dumper) part(title string, spans ...span) {
 func TestFormatIsThatOfTheGoldenDump(t *testing.T) {
 	fs := crashfs.New()
 	write(t, fs, "a", testID, []byte("kf"), []image{
-		{partition: 5, sequence: 1000, epoch: 2, items: []item{{1, 1, []byte("key=one")}, {3, 2, []byte("two")}}},
+		{partition: 5, sequence: 1000, epoch: 2, items: []item{{1, 0, 1, []byte("key=one")}, {3, 1, 2, []byte("two")}}},
 		{partition: 6},
 	})
 	d := dumper{left: content(t, fs, "a")}

@@ -35,7 +35,7 @@ func publishSample(fs fsys.FS) (Summary, error) {
 	}
 	for _, m := range sample {
 		for _, it := range m.items {
-			err = errors.Join(err, w.Block(m.partition, it.table, it.entries, it.data))
+			err = errors.Join(err, w.Block(m.partition, it.table, it.form, it.entries, it.data))
 		}
 		err = errors.Join(err, w.EndPartition(m.partition, m.sequence, m.epoch))
 	}

@@ -192,7 +192,7 @@ func (r *Reader) Summary() Summary { return summaryOf(&r.foot, r.size) }
 // written. Each is verified before fn sees it; the partition as a whole is when
 // Load returns nil. Data is valid until fn returns. Load stops at the first error
 // and returns that of fn as it is.
-func (r *Reader) Load(partition uint32, fn func(table uint16, entries uint32, data []byte) error) error {
+func (r *Reader) Load(partition uint32, fn func(table uint16, form uint8, entries uint32, data []byte) error) error {
 	p, ok := r.Partition(partition)
 	if !ok {
 		return fmt.Errorf("snapshot: %s has no partition %d", r.path, partition)

@@ -17,7 +17,7 @@ type scanner struct {
 }
 
 // partition gives every block of p, which begins at s.at, to fn.
-func (s *scanner) partition(p *Partition, fn func(table uint16, entries uint32, data []byte) error) error {
+func (s *scanner) partition(p *Partition, fn func(table uint16, form uint8, entries uint32, data []byte) error) error {
 	var blocks uint32
 	var entries uint64
 	for end := p.Offset + p.Bytes; s.at < end; blocks++ {
@@ -27,7 +27,7 @@ func (s *scanner) partition(p *Partition, fn func(table uint16, entries uint32, 
 		}
 		entries += uint64(k.entries)
 		if fn != nil {
-			if err := fn(k.table, k.entries, data); err != nil {
+			if err := fn(k.table, k.form, k.entries, data); err != nil {
 				return err
 			}
 		}

@@ -39,7 +39,7 @@
 //	offset  size  block
 //	     0     4  magic      "kfbk"
 //	     4     1  codec      0: data is not compressed; there is no other codec yet
-//	     5     1  reserved   0
+//	     5     1  form       of data, the caller's
 //	     6     2  table
 //	     8     4  partition
 //	    12     4  entries    not more than length: an entry takes at least a byte

@@ -35,6 +35,7 @@ func seedFor(tb testing.TB) uint64 {
 // item is one block as it is given to Block and as Load gives it back.
 type item struct {
 	table   uint16
+	form    uint8
 	entries uint32
 	data    []byte
 }
@@ -56,7 +57,7 @@ func sampleImages() []image {
 			for k := range data {
 				data[k] = byte(r.Uint32())
 			}
-			images[i].items = append(images[i].items, item{uint16(j), uint32(len(data) / 20), data})
+			images[i].items = append(images[i].items, item{uint16(j), uint8(j % 3), uint32(len(data) / 20), data})
 		}
 	}
 	images[2].items[1].data, images[2].items[1].entries = []byte{}, 0
@@ -72,7 +73,7 @@ func write(tb testing.TB, fs fsys.FS, path string, id ID, header []byte, images 
 	}
 	for _, m := range images {
 		for _, it := range m.items {
-			if err := w.Block(m.partition, it.table, it.entries, it.data); err != nil {
+			if err := w.Block(m.partition, it.table, it.form, it.entries, it.data); err != nil {
 				tb.Fatal(err)
 			}
 		}
@@ -95,8 +96,8 @@ func load(fs fsys.FS, path string, id ID) (images []image, err error) {
 	}
 	for _, p := range r.Partitions() {
 		m := image{partition: p.Partition, sequence: p.Sequence, epoch: p.Epoch}
-		err = errors.Join(err, r.Load(p.Partition, func(table uint16, entries uint32, data []byte) error {
-			m.items = append(m.items, item{table, entries, append([]byte{}, data...)})
+		err = errors.Join(err, r.Load(p.Partition, func(table uint16, form uint8, entries uint32, data []byte) error {
+			m.items = append(m.items, item{table, form, entries, append([]byte{}, data...)})
 			return nil
 		}))
 		images = append(images, m)
@@ -143,8 +144,8 @@ func put(tb testing.TB, fs fsys.FS, path string, b []byte) {
 func TestWhatWasWrittenIsLoaded(t *testing.T) {
 	big := bytes.Repeat([]byte("0123456789abcdef"), BlockBytesMax/16)
 	mixed := []image{{partition: 1, items: []item{
-		{1, 1, []byte("a")}, {2, 2, big[:chunkBytes-1]}, {3, 3, big[:chunkBytes]}, {4, 4, big[1 : chunkBytes+2]},
-		{5, 5, big}, {6, 0, []byte{}}, {65535, 7, big[:100_000]}, {8, 8, big[3:]},
+		{1, 1, 1, []byte("a")}, {2, 2, 2, big[:chunkBytes-1]}, {3, 3, 3, big[:chunkBytes]}, {4, 4, 4, big[1 : chunkBytes+2]},
+		{5, 5, 5, big}, {6, 0, 0, []byte{}}, {65535, 7, 7, big[:100_000]}, {8, 8, 8, big[3:]},
 	}}, {partition: 1<<32 - 1, sequence: 1<<64 - 1, epoch: 1<<64 - 1}}
 	for name, images := range map[string][]image{"nothing": nil, "small": sampleImages(), "up to the limits": mixed} {
 		for _, header := range [][]byte{{}, []byte("header"), big[:HeaderBytesMax]} {
@@ -213,7 +214,7 @@ func TestPartitionsLoadInParallel(t *testing.T) {
 		m := images[i%len(images)]
 		wait.Go(func() {
 			n := 0
-			err := r.Load(m.partition, func(table uint16, _ uint32, data []byte) error {
+			err := r.Load(m.partition, func(table uint16, _ uint8, _ uint32, data []byte) error {
 				if table != m.items[n].table || !bytes.Equal(data, m.items[n].data) {
 					return fmt.Errorf("block %d is another one", n)
 				}
@@ -238,9 +239,9 @@ func TestLoadsDoNotShareMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ignore := func(uint16, uint32, []byte) error { return nil }
+	ignore := func(uint16, uint8, uint32, []byte) error { return nil }
 	for range 2 { // the second round finds the memory of the first
-		err = errors.Join(err, r.Load(4000, func(_ uint16, _ uint32, data []byte) error {
+		err = errors.Join(err, r.Load(4000, func(_ uint16, _ uint8, _ uint32, data []byte) error {
 			before := bytes.Clone(data)
 			if err := r.Load(9, ignore); err != nil || !bytes.Equal(before, data) {
 				return fmt.Errorf("a block changed while another partition was loaded: %v", err)
@@ -279,7 +280,7 @@ func TestLoadStopsAtTheErrorOfItsCaller(t *testing.T) {
 		t.Fatal(err)
 	}
 	enough, calls := errors.New("enough"), 0
-	err = r.Load(9, func(uint16, uint32, []byte) error { calls++; return enough })
+	err = r.Load(9, func(uint16, uint8, uint32, []byte) error { calls++; return enough })
 	if err != enough || calls != 1 {
 		t.Errorf("%v after %d calls", err, calls)
 	}
@@ -297,21 +298,21 @@ func TestMisuseNeverMakesAWholeFile(t *testing.T) {
 		use        func(w *Writer) error
 	}{
 		{"partition within another", "partition 2 begins before partition 1 has ended", func(w *Writer) error {
-			return errors.Join(w.Block(1, 0, 0, nil), w.Block(2, 0, 0, nil))
+			return errors.Join(w.Block(1, 0, 0, 0, nil), w.Block(2, 0, 0, 0, nil))
 		}},
 		{"end of another partition", "partition 2 begins before partition 1 has ended", func(w *Writer) error {
-			return errors.Join(w.Block(1, 0, 0, nil), w.EndPartition(2, 0, 0))
+			return errors.Join(w.Block(1, 0, 0, 0, nil), w.EndPartition(2, 0, 0))
 		}},
 		{"partition twice", "partition 1 appears twice", func(w *Writer) error {
 			return errors.Join(w.EndPartition(1, 0, 0), w.EndPartition(1, 0, 0))
 		}},
 		{"block too large", "a block of 4194305 bytes", func(w *Writer) error {
-			return errors.Join(w.Block(1, 0, 0, make([]byte, BlockBytesMax+1)), w.EndPartition(1, 0, 0))
+			return errors.Join(w.Block(1, 0, 0, 0, make([]byte, BlockBytesMax+1)), w.EndPartition(1, 0, 0))
 		}},
 		{"more entries than bytes", "a block of 2 bytes and 3 entries", func(w *Writer) error {
-			return errors.Join(w.Block(1, 0, 3, make([]byte, 2)), w.EndPartition(1, 0, 0))
+			return errors.Join(w.Block(1, 0, 0, 3, make([]byte, 2)), w.EndPartition(1, 0, 0))
 		}},
-		{"partition without an end", "partition 1 has not ended", func(w *Writer) error { return w.Block(1, 0, 0, nil) }},
+		{"partition without an end", "partition 1 has not ended", func(w *Writer) error { return w.Block(1, 0, 0, 0, nil) }},
 		{"aborted", "the file was finished or aborted", func(w *Writer) error { return w.Abort() }},
 	} {
 		fs := crashfs.New()
@@ -372,7 +373,7 @@ func TestBlocksAreMovedWithoutAllocating(t *testing.T) {
 	}
 	grew := mallocs(func() {
 		for range blocks {
-			err = errors.Join(err, w.Block(1, 1, 1, data))
+			err = errors.Join(err, w.Block(1, 1, 0, 1, data))
 		}
 	})
 	err = errors.Join(err, w.EndPartition(1, 1, 1))
@@ -386,7 +387,7 @@ func TestBlocksAreMovedWithoutAllocating(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if grew = mallocs(func() { err = r.Load(1, func(uint16, uint32, []byte) error { return nil }) }); err != nil {
+	if grew = mallocs(func() { err = r.Load(1, func(uint16, uint8, uint32, []byte) error { return nil }) }); err != nil {
 		t.Fatal(err)
 	}
 	if grew > blocks/50 {
@@ -433,7 +434,7 @@ func TestALargeFileIsSyncedInSteps(t *testing.T) {
 	}
 	data := make([]byte, 3<<20)
 	for wrote := len(data); wrote < 4*syncBytes; wrote += len(data) {
-		if err := w.Block(1, 0, 1, data); err != nil {
+		if err := w.Block(1, 0, 0, 1, data); err != nil {
 			t.Fatal(err)
 		}
 		if least := wrote / (syncBytes + len(data)); syncs < least {

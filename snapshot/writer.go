@@ -57,10 +57,10 @@ func Create(fs fsys.FS, path string, id ID, header []byte) (*Writer, error) {
 	return w, nil
 }
 
-// Block adds data with entries entries of a table of a partition. Blocks of a
-// partition come without those of another between them. Data may have up to
-// BlockBytesMax bytes, is not kept, and has at least a byte for each entry.
-func (w *Writer) Block(partition uint32, table uint16, entries uint32, data []byte) error {
+// Block adds data with entries entries of a table of a partition; form says how they
+// lie in it. Blocks of a partition come without those of another between them. Data may
+// have up to BlockBytesMax bytes, is not kept, and has at least a byte for each entry.
+func (w *Writer) Block(partition uint32, table uint16, form uint8, entries uint32, data []byte) error {
 	if err := w.begin(partition); err != nil {
 		return err
 	}
@@ -69,7 +69,7 @@ func (w *Writer) Block(partition uint32, table uint16, entries uint32, data []by
 	}
 	p := &w.directory[len(w.directory)-1]
 	k := block{
-		partition: partition, table: table, entries: entries, length: uint32(len(data)),
+		partition: partition, table: table, form: form, entries: entries, length: uint32(len(data)),
 		offset: w.offset, hash: xxh3.HashSeed(data, w.seed),
 	}
 	k.put(w.scratch[:blockBytes], w.seed)

@@ -1,6 +1,7 @@
 package slab
 
 import (
+	"bytes"
 	"fmt"
 	"unsafe"
 )
@@ -69,6 +70,9 @@ func (s *store) check() error {
 	for slot := range s.entries.count {
 		n := int(s.head(slot).length)
 		if n <= int(s.inline) {
+			if err := s.checkRecord(slot, n); err != nil {
+				return err
+			}
 			continue
 		}
 		class, b := classOf(n), s.head(slot).block
@@ -84,6 +88,17 @@ func (s *store) check() error {
 		}
 		if blocks[class] != v.count {
 			return fmt.Errorf("class %d: %d blocks for %d keys", class, v.count, blocks[class])
+		}
+	}
+	return nil
+}
+
+// checkRecord makes sure that nothing is left over behind the key and behind the state.
+func (s *store) checkRecord(slot uint32, n int) error {
+	entry := unsafe.Slice((*byte)(s.entries.at(slot)), s.entries.stride)
+	for _, rest := range [][]byte{entry[keyStart+n : keyStart+s.inline], entry[keyStart+s.inline+s.stateBytes:]} {
+		if len(bytes.Trim(rest, "\x00")) > 0 {
+			return fmt.Errorf("slot %d: %x is left over", slot, rest)
 		}
 	}
 	return nil

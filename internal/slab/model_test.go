@@ -92,6 +92,52 @@ func (m *model) copy(*rapid.T) {
 	m.frozen = maps.Clone(m.want)
 }
 
+// reload makes the table anew of the records of its image, in two parts, taken at once
+// or one by one.
+func (m *model) reload(t *rapid.T) {
+	m.copy(t)
+	data, stride, ok := m.image.Records()
+	if !ok || len(data) == 0 {
+		return
+	}
+	n := len(data) / stride
+	part := rapid.IntRange(0, n).Draw(t, "first part")
+	next := m.arena.New(int(m.table.stateBytes))
+	for _, part := range [][]byte{data[:part*stride], data[part*stride:]} {
+		if len(part) == 0 {
+			continue
+		}
+		taken := false
+		if rapid.Bool().Draw(t, "at once") {
+			var err error
+			taken, err = next.AddRecords(len(part)/stride, part)
+			if err != nil || !taken && next.Len() == 0 {
+				t.Fatalf("%d records: %v, %v", len(part)/stride, taken, err)
+			}
+		}
+		if !taken {
+			m.addEach(t, next, part, len(part)/stride)
+		}
+	}
+	m.table.store.releaseAll()
+	m.table.index.release(m.arena)
+	m.table = next
+}
+
+func (m *model) addEach(t *rapid.T, to *Table, data []byte, n int) {
+	all, err := to.EachRecord(n, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, state := range all {
+		at, twice := to.Add(m.hash(key), key)
+		if twice {
+			t.Fatalf("key of %d bytes is there twice", len(key))
+		}
+		copyMemory(at, unsafe.Pointer(unsafe.SliceData(state)), len(state))
+	}
+}
+
 func (m *model) touch(t *rapid.T) {
 	hash := m.hash(m.pick(t))
 	m.table.Touch(hash)
@@ -145,6 +191,7 @@ func TestTableIsAMapAndImagesAreFrozen(t *testing.T) {
 				t.Repeat(map[string]func(*rapid.T){
 					"": m.check, "upsert": m.upsert, "upsert2": m.upsert, "upsert3": m.upsert,
 					"delete": m.delete, "copy": m.copy, "touch": m.touch, "clear": m.clear, "reserve": m.reserve,
+					"reload": m.reload,
 				})
 			})
 		})

@@ -3,8 +3,10 @@ package slab
 import "unsafe"
 
 const (
-	// keyStart is where the key begins in an entry.
-	keyStart = 6
+	// lengthStart is where the length of the key lies in an entry, keyStart where the
+	// key begins.
+	lengthStart = 4
+	keyStart    = 6
 	// inlineMin and inlineMax bound the inline key area. It is always two bytes
 	// more than a multiple of 8, so that the state behind it is aligned.
 	inlineMin   = 10
@@ -93,13 +95,13 @@ func (s *store) put(hash uint32, key []byte) unsafe.Pointer {
 	h := (*header)(entry)
 	h.hash, h.length = hash, uint16(len(key))
 	if len(key) <= int(s.inline) {
-		copy(unsafe.Slice((*byte)(unsafe.Add(entry, keyStart)), len(key)), key)
+		rest := unsafe.Slice((*byte)(unsafe.Add(entry, keyStart)), s.entries.stride-keyStart)
+		clear(rest[copy(rest, key):])
 	} else {
+		clearMemory(unsafe.Add(entry, keyStart), int(s.entries.stride)-keyStart)
 		h.block = s.addLong(key, s.entries.count-1)
 	}
-	state := s.state(entry)
-	clear(unsafe.Slice((*byte)(state), s.stateBytes))
-	return state
+	return s.state(entry)
 }
 
 // remove drops a slot by moving the last entry into it. The index must be told

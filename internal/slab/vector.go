@@ -110,6 +110,17 @@ func (v *vector) reserve(a *Arena, n uint32) {
 	}
 }
 
+// fill appends the records in data, as far as the chunk that they begin in has room,
+// and returns how many bytes they were. There must be room.
+func (v *vector) fill(data []byte) (bytes int) {
+	n := min(uint32(len(data))/v.stride, v.room-v.count, v.per()-v.count&(v.per()-1))
+	at := v.count
+	v.count += n
+	bytes = v.recordBytes(n)
+	copyMemory(v.at(at), unsafe.Pointer(unsafe.SliceData(data)), bytes)
+	return bytes
+}
+
 // addChunk appends a chunk with room for n records.
 func (v *vector) addChunk(a *Arena, n uint32) {
 	v.chunks = append(v.chunks, a.allocate(v.recordBytes(n)))
