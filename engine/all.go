@@ -43,22 +43,33 @@ func (t *Table[K, S, E, R]) scan(ctx context.Context, yield func(k K, s *S) bool
 	if b.engine.inside() {
 		return ErrInside
 	}
-	for index, owned := range b.engine.partitionsByShard() {
-		for part := range slices.Chunk(owned, partitionsPerVisit) {
-			if err := b.visit(ctx, b.engine.shards[index], part, yield); err != nil {
-				return err
+	left := make([]uint32, b.engine.manifest.Partitions)
+	for i := range left {
+		left[i] = uint32(i)
+	}
+	for len(left) > 0 { // again for those that have moved away before they were shown
+		missed := []uint32(nil)
+		for index, owned := range b.engine.byShard(left) {
+			for part := range slices.Chunk(owned, partitionsPerVisit) {
+				elsewhere, err := b.visit(ctx, b.engine.shards[index], part, yield)
+				if err != nil {
+					return err
+				}
+				missed = append(missed, elsewhere...)
 			}
 		}
+		left = missed
 	}
 	return nil
 }
 
-// visit copies some partitions on their shard and shows them here.
-func (b *binding[K, S, E, R]) visit(ctx context.Context, s *shard.Shard, partitions []uint32, yield func(k K, s *S) bool) error {
+// visit copies some partitions on their shard and shows them here. It returns those that
+// the shard does not have.
+func (b *binding[K, S, E, R]) visit(ctx context.Context, s *shard.Shard, partitions []uint32, yield func(k K, s *S) bool) (elsewhere []uint32, err error) {
 	var images []*image[K, S]
-	err := s.Freeze(ctx, b.id, partitions, func(i shard.Image) { images = append(images, i.(*image[K, S])) })
+	elsewhere, err = s.Freeze(ctx, b.id, partitions, func(i shard.Image) { images = append(images, i.(*image[K, S])) })
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, img := range images {
 		stopped := false
@@ -67,20 +78,21 @@ func (b *binding[K, S, E, R]) visit(ctx context.Context, s *shard.Shard, partiti
 			return !stopped
 		})
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if stopped {
-			return errStopped
+			return nil, errStopped
 		}
 	}
-	return nil
+	return elsewhere, nil
 }
 
-// partitionsByShard lists the partitions of each shard.
-func (e *Engine) partitionsByShard() [][]uint32 {
+// byShard lists partitions by the shard that owns them now.
+func (e *Engine) byShard(partitions []uint32) [][]uint32 {
 	out := make([][]uint32, len(e.shards))
-	for partition, owner := range e.route.Load().owner {
-		out[owner] = append(out[owner], uint32(partition))
+	owners := e.route.Load().owner
+	for _, id := range partitions {
+		out[owners[id]] = append(out[owners[id]], id)
 	}
 	return out
 }

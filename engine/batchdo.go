@@ -163,6 +163,7 @@ func (r *batchRound) sendTo(ctx context.Context, route *route, index int, ops []
 			}
 			return nil
 		case outcome == ring.Stale:
+			r.engine.stale(route)
 			return ops
 		}
 		ops = ops[n:]

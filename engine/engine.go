@@ -24,9 +24,11 @@ type Engine struct {
 	bindings []attachment // by id
 	lock     io.Closer
 	memory   *slab.Arena // of all tables
+	owners   []uint16    // of the partitions, when the engine was opened
 
 	shards []*shard.Shard
-	route  atomic.Pointer[route] // Open's store publishes to every call
+	route  atomic.Pointer[route] // the stores of Open and of moves publish to every call
+	moves  chan struct{}         // of capacity 1: taken by whoever moves partitions
 	slots  shard.Slots
 	spare  shard.FreeList // slots of batches, producers and feeds
 	// sources counts those that were given to shards; each add takes the next shard.
@@ -38,9 +40,10 @@ type Engine struct {
 
 // closing is the end of an engine: the first to call Close or Shutdown does it.
 type closing struct {
-	once sync.Once
-	done chan struct{}
-	err  error // published by closing done
+	once  sync.Once
+	begun chan struct{} // closed when no more moves may begin
+	done  chan struct{}
+	err   error // published by closing done
 }
 
 // Close refuses further calls with ErrClosed, carries out what was admitted, syncs
@@ -77,6 +80,11 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 }
 
 func (e *Engine) end() error {
+	close(e.closing.begun)
+	for _, s := range e.shards {
+		s.Relent()
+	}
+	e.moves <- struct{}{} // for good
 	for _, s := range e.shards {
 		s.Stop()
 	}

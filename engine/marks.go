@@ -39,6 +39,25 @@ func (m *marks) due(outlets []outlet) (records uint64) {
 	return records
 }
 
+// rerouted is called when what was queued and not sent was split among the outlets
+// again, given how many each has sent. A mark that counts some of that now waits for all
+// of it.
+func (m *marks) rerouted(sent []uint64, outlets []outlet) {
+	for i := m.first; i < m.end; i++ {
+		at := &m.ring[i%marksMax]
+		unsent := false
+		for shard, queued := range at.queued {
+			unsent = unsent || queued > sent[shard]
+		}
+		if !unsent {
+			continue
+		}
+		for shard := range at.queued {
+			at.queued[shard] = outlets[shard].queued
+		}
+	}
+}
+
 func (m *mark) reached(outlets []outlet) bool {
 	for i, queued := range m.queued {
 		if outlets[i].settled() < queued {

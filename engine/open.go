@@ -43,8 +43,8 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{dir: filepath.Clean(dir), options: o, memory: slab.NewArena()}
-	e.closing.done = make(chan struct{})
+	e := &Engine{dir: filepath.Clean(dir), options: o, memory: slab.NewArena(), moves: make(chan struct{}, 1)}
+	e.closing.begun, e.closing.done = make(chan struct{}), make(chan struct{})
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (e *Engine) attach(tables []Definition, ids []uint16) error {
 // start makes the shards run and opens the tables.
 func (e *Engine) start(states []*shard.State, began time.Time) error {
 	cpus := e.options.cpus()
-	r := &route{owner: e.manifest.Owners, versions: make([]uint16, e.manifest.Shards)}
+	r := &route{owner: e.owners, versions: make([]uint16, e.manifest.Shards)}
 	for i, state := range states {
 		s, err := shard.New(e.shardConfig(e.manifest, i, cpus[i]), state)
 		if err != nil {

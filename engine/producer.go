@@ -71,6 +71,25 @@ func (b *buffer) begin() {
 
 func (b *buffer) clear() { b.count, b.block = 0, b.block[:0] }
 
+// first is a block of the first operations, of the size at which a buffer leaves: a route
+// that was replaced may have put together what was in several.
+func (b *buffer) first() (block []byte, count int) {
+	if len(b.block) < 2*blockTargetBytes {
+		return b.block, b.count
+	}
+	return shard.FirstOps(b.block, blockTargetBytes)
+}
+
+// left takes the first operations out.
+func (b *buffer) left(bytes, count int) {
+	if b.count -= count; b.count == 0 {
+		b.clear()
+		return
+	}
+	n := copy(b.block[shard.BlockHeaderBytes:], b.block[bytes:])
+	b.block = b.block[:shard.BlockHeaderBytes+n]
+}
+
 func (b *buffer) add(op []byte) {
 	b.begin()
 	b.block = append(b.block, op...)
@@ -160,11 +179,12 @@ func (p *Producer[K, S, E, R]) adopt(r *route) {
 // tryPush sends a buffer if the inbox has room.
 func (p *Producer[K, S, E, R]) tryPush(index int) ring.Outcome {
 	b := &p.buffers[index]
-	shard.PutBlockHeader(b.block, p.slot.Stream(), b.count, p.options.Ack.level())
-	outcome := p.binding.engine.claim(index, p.route.versions[index], b.block)
+	block, count := b.first()
+	shard.PutBlockHeader(block, p.slot.Stream(), count, p.options.Ack.level())
+	outcome := p.binding.engine.claim(index, p.route.versions[index], block)
 	if outcome == ring.Claimed {
-		p.sent += uint64(b.count)
-		b.clear()
+		p.sent += uint64(count)
+		b.left(len(block), count)
 	}
 	return outcome
 }
@@ -176,15 +196,21 @@ func (p *Producer[K, S, E, R]) push(ctx context.Context, index int) error {
 		return err
 	}
 	for p.buffers[index].count > 0 {
+		// A route that is kept for long might come to look valid again: versions are short.
+		if r := p.binding.engine.route.Load(); r != p.route {
+			p.adopt(r)
+			continue
+		}
 		outcome := p.tryPush(index)
 		switch outcome {
 		case ring.Claimed:
-			return nil
+			continue
 		case ring.Stale:
-			p.adopt(p.binding.engine.route.Load())
+			p.binding.engine.stale(p.route)
 			continue
 		}
-		err := p.binding.engine.unclaimed(ctx, index, outcome, len(p.buffers[index].block), true)
+		block, _ := p.buffers[index].first()
+		err := p.binding.engine.unclaimed(ctx, index, outcome, len(block), true)
 		switch {
 		case err == nil:
 		case outcome == ring.Closed:

@@ -172,13 +172,16 @@ func (r *reader[K, S, E, R]) handOver() bool {
 // send sends the buffer of one shard. A shard that takes nothing any more ends the feed.
 func (r *reader[K, S, E, R]) send(index int) bool {
 	o, e := &r.feed.outlets[index], r.binding.engine
-	shard.PutBlockHeader(o.block, o.slot.Stream(), o.count, r.options.Ack.level())
-	switch outcome := e.claim(index, r.route.versions[index], o.block); outcome {
+	block, count := o.first()
+	shard.PutBlockHeader(block, o.slot.Stream(), count, r.options.Ack.level())
+	switch outcome := e.claim(index, r.route.versions[index], block); outcome {
 	case ring.Claimed:
-		o.clear()
-		return true
+		o.left(len(block), count)
+		return o.count == 0
 	case ring.Full:
-		r.feed.usher.send(errand{inbox: e.shards[index].Inbox(), bytes: len(o.block)})
+		r.feed.usher.send(errand{inbox: e.shards[index].Inbox(), bytes: len(block)})
+	case ring.Stale:
+		e.stale(r.route)
 	case ring.Closed:
 		o.drop()
 		r.fail(e.gone(index))
@@ -210,20 +213,27 @@ func (r *reader[K, S, E, R]) inFlight() (n uint64) {
 // adopt takes a new route. What has not left is split again, in its order.
 func (r *reader[K, S, E, R]) adopt(now *route) {
 	r.route = now
+	blocks := make([][]byte, len(r.feed.outlets))
+	sent := make([]uint64, len(r.feed.outlets))
 	for i := range r.feed.outlets {
 		o := &r.feed.outlets[i]
-		if o.count == 0 {
+		if o.count > 0 {
+			blocks[i], o.block = o.block, nil
+			o.drop()
+		}
+		sent[i] = o.queued
+	}
+	for _, old := range blocks {
+		if old == nil {
 			continue
 		}
-		old := o.block
-		o.block = nil
-		o.drop()
 		shard.EachOp(old, func(hash uint64, op []byte) {
 			to := &r.feed.outlets[r.binding.engine.shardOf(now, hash)]
 			to.add(op)
 			to.queued++
 		})
 	}
+	r.marks.rerouted(sent, r.feed.outlets)
 }
 
 // tell hands refused events back, and says how far the source is settled. After a

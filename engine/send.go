@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/keyfold/keyfold/internal/ring"
 	"github.com/keyfold/keyfold/shard"
@@ -12,6 +13,9 @@ import (
 type route struct {
 	owner    []uint16 // shard of each partition
 	versions []uint16 // of each shard's inbox: a claim with another one is refused
+	// next is the route that is about to replace this one; reroute's store publishes to
+	// stale.
+	next atomic.Pointer[route]
 }
 
 // shardOf is the index of the shard that owns the key with this hash.
@@ -29,6 +33,10 @@ func (e *Engine) send(ctx context.Context, hash uint64, block []byte, wait bool)
 		outcome := e.claim(index, r.versions[index], block)
 		if outcome == ring.Claimed {
 			return nil
+		}
+		if outcome == ring.Stale {
+			e.stale(r)
+			continue
 		}
 		if err := e.unclaimed(ctx, index, outcome, len(block), wait); err != nil {
 			return err
@@ -63,7 +71,7 @@ func (e *Engine) unclaimed(ctx context.Context, index int, outcome ring.Outcome,
 	case ring.BadSize:
 		return fmt.Errorf("%w: a block of %d bytes, and the inbox takes %d", ErrTooLarge, n, s.Inbox().MaxBlock())
 	}
-	return nil // stale: the route was replaced
+	return nil
 }
 
 // patience is how a caller waits for an ack. All shards wait in the same way.

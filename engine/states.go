@@ -30,6 +30,9 @@ func (e *Engine) states(ctx context.Context) ([]*shard.State, error) {
 	if err != nil {
 		return nil, ofNewer(err)
 	}
+	if e.owners, err = shard.Resolve(states, m.Partitions); err != nil {
+		return nil, err
+	}
 	e.removeUnnamedLayouts() // not before it is known that the store can be opened
 	if count := min(e.options.Shards, m.Partitions); count != m.Shards {
 		return e.reshard(states, count)
@@ -70,6 +73,7 @@ func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition, now
 	}
 	states := make([]*shard.State, m.Shards)
 	owned := partitionsOf(m)
+	e.owners = m.Owners
 	err := eachShard(m.Shards, func(i int) (err error) {
 		states[i], err = shard.Create(e.shardConfig(m, i, -1), owned[i], from, now)
 		return err
@@ -96,7 +100,7 @@ func closeUnless(ok bool, states []*shard.State, err error) error {
 func (e *Engine) reshard(old []*shard.State, count int) ([]*shard.State, error) {
 	next := *e.manifest
 	next.Layout, next.Former, next.Shards = e.manifest.Layout+1, e.manifest.Layout, count
-	next.Owners = assign(e.manifest.Owners, count)
+	next.Owners = assign(e.owners, count)
 	from := make(map[uint32]*shard.Partition)
 	now := e.options.Environment.Now()
 	for _, state := range old {

@@ -133,6 +133,18 @@ func EachOp(block []byte, yield func(hash uint64, op []byte)) {
 	}
 }
 
+// FirstOps is the beginning of a block that holds at least one operation: a block of the
+// first ones, as many as make it at least so large, with how many they are.
+func FirstOps(block []byte, bytes int) (first []byte, count int) {
+	end := BlockHeaderBytes
+	for end < bytes && end < len(block) {
+		word := binary.LittleEndian.Uint64(block[end+8:])
+		end += OpBytes(int(word>>16&0xffff), int(word>>32&0xffffff))
+		count++
+	}
+	return block[:end], count
+}
+
 // OpParts are the key and the event of an operation. The slices are borrowed.
 func OpParts(op []byte) (key, event []byte) {
 	word := binary.LittleEndian.Uint64(op[8:])

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 // layout are taken over: a snapshot of them is written first, so that the new
 // directory stands on its own. All is durable when Create returns.
 func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now int64) (*State, error) {
-	state := &State{programs: cfg.programs(), time: now}
+	state := &State{path: cfg.Dir, programs: cfg.programs(), time: now}
 	state.Report.Shard = cfg.Index
 	taken := false
 	for _, id := range ids {
@@ -24,6 +25,7 @@ func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now int64) (*S
 		if p == nil {
 			p = newPartition(id, state.programs)
 		}
+		p.Epoch = 0 // of the new layout
 		for i, store := range p.Stores {
 			store.Rebind(state.programs[i])
 		}
@@ -46,7 +48,7 @@ func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now int64) (*S
 }
 
 func (c *Config) firstGeneration(state *State) error {
-	writer, err := c.createGeneration(1, wal.End{}, state.time, encodeStarts(state.Partitions, nil))
+	writer, err := c.createGeneration(1, wal.End{}, state.time, startsOf(0, state.Partitions, nil, nil).encode())
 	if err != nil {
 		return err
 	}
@@ -71,7 +73,7 @@ func (c *Config) firstSnapshot(state *State) error {
 		if p.empty() {
 			continue
 		}
-		one.id, one.sequence = p.ID, p.Sequence
+		one.id, one.at = p.ID, p.holding()
 		for i, store := range p.Stores {
 			one.images[i] = store.Freeze(one.images[i])
 		}
@@ -108,7 +110,7 @@ func Resume(cfg Config, state *State) error {
 	}
 	number := cfg.freshNumber(&state.current)
 	removeUnnamed(&cfg, &state.current) // what opens that failed have left
-	writer, err := cfg.createGeneration(number, tail.end, state.time, encodeStarts(state.Partitions, tail.events))
+	writer, err := cfg.createGeneration(number, tail.end, state.time, startsOf(tail.frames, append(slices.Clone(state.Partitions), state.lost...), nil, state.gone).encode())
 	if err != nil {
 		return err
 	}
@@ -120,13 +122,32 @@ func Resume(cfg Config, state *State) error {
 		return errors.Join(err, writer.Close())
 	}
 	state.Report.Times.Copy = time.Since(copying)
-	next := state.current.grown(tail.end, number, state.events > tail.total)
+	next := state.current.grown(tail.end, number, state.needed(&tail))
 	if err := next.write(cfg.Log.FS, cfg.Dir); err != nil {
 		return errors.Join(err, writer.Close())
 	}
 	state.writer, state.current = writer, next
 	removeUnnamed(&cfg, &state.current)
 	return nil
+}
+
+// needed says that the newest generation must be kept: it holds events that are not
+// written again, or the ones that are follow its header, and no other generation says
+// where partitions begin.
+func (state *State) needed(t *tail) bool {
+	c := &state.current
+	switch n := len(c.Generations); {
+	case state.events != t.events:
+		return true
+	case state.events == 0:
+		return false
+	case n == 1:
+		return true
+	case len(c.Snapshots) == 0:
+		return false
+	default:
+		return c.Generations[n-2].Number < c.Snapshots[len(c.Snapshots)-1]
+	}
 }
 
 // horizonEnd is the last frame of the newest generation that is known to be durable.
@@ -157,29 +178,19 @@ type tail struct {
 	cfg        *Config
 	generation uint64
 	end        wal.End
-	empty      bool              // so is that of a sealed generation: what is behind a seal is not read
-	events     map[uint32]uint64 // by partition
-	largest    int               // body of a frame
-	total      uint64            // events
+	empty      bool // so is that of a sealed generation: what is behind a seal is not read
+	largest    int  // body of a frame
+	frames     int  // that hold events
+	events     uint64
 }
 
-// count counts the events of the tail, given the number of frames from its end on.
+// count counts the frames of the tail, given the number of frames from its end on.
 func (t *tail) count(frames int) error {
 	t.empty = frames <= 1
-	t.events = make(map[uint32]uint64)
 	return t.each(func(f wal.FrameView) error {
 		t.largest = max(t.largest, len(f.Body))
-		var rec record
-		var err error
-		t.total += uint64(f.Count)
-		for rest := f.Body; len(rest) > 0; {
-			if rest, err = takeRecord(rest, &rec); err != nil {
-				return err
-			}
-			if !rec.isTimeMark() {
-				t.events[t.cfg.Routing.Partition(t.cfg.Routing.Hash(rec.key, t.cfg.Routing.Seed))]++
-			}
-		}
+		t.frames++
+		t.events += uint64(f.Count)
 		return nil
 	})
 }

@@ -48,11 +48,46 @@
 // counts one.
 //
 //	offset  size  field   meaning
-//	     0     2  table   id of the table; 0xffff: a time mark
-//	     2     2  key     key bytes; 0 in a time mark
-//	     4     4  event   event bytes; 8 in a time mark
-//	     8     …  key, event; in a time mark the new time, nanoseconds of Unix time
+//	     0     2  table   id of the table; from 0xfffc on: no event, but what follows
+//	     2     2  key     key bytes; 0 if it is no event
+//	     4     4  event   event bytes
+//	     8     …  key, event
 //
 // Time is the frame's until a time mark changes it. A mark is written when the
 // clock has moved on by a millisecond within a frame.
+//
+//	offset  size  field     of a time mark, 0xffff
+//	     0     8  time      nanoseconds of Unix time
+//
+// A partition that comes from another shard is adopted by a begin, parts that together
+// are its image, its events since that, and a commit. Without the commit all of that is
+// void. Nothing but these events is of the partition in between, and no snapshot round
+// begins.
+//
+//	offset  size  field     of a begin, 0xfffc, and of a commit, 0xfffe
+//	     0     4  partition
+//	     4     8  epoch     one more than at the shard that it comes from
+//	    12     8  sequence  of the last event up to here
+//
+//	offset  size  field     of a part, 0xfffd
+//	     0     4  partition
+//	     4     2  table
+//	     6     1  form      of the block, as in a snapshot
+//	     7     1  reserved  0
+//	     8     4  entries   of the block that ends here; 0: it goes on in the next part
+//	    12     …  data      of the block, or a piece of it; a block has at most 4 MiB
+//
+// # Starts: what the header of a generation holds
+//
+// The shard answers for the partitions that it owns and for those that it handed over,
+// until the new owner's log has them, durably. If another shard then holds them at a
+// higher epoch, that one owns them; see "How a partition moves" in DESIGN.md.
+//
+//	size  field   meaning
+//	   8  copied  frames of the generation before, written again behind the header
+//	   4  count   partitions that the shard answers for, but for those without events
+//	              that have never moved
+//	  20  …each   number u32, epoch u64, sequence u64 behind the frames that are copied
+//	   4  count   partitions that are gone
+//	  12  …each   number u32, epoch u64 at which another shard has adopted it, durably
 package shard

@@ -43,6 +43,9 @@ func (s *Shard) pollFeeds() bool {
 	}
 	s.owner.enter() // a Poll is code of the user's, too
 	busy := s.run.cursor.more()
+	if s.moving.held.full {
+		return false
+	}
 	s.applyRest()
 	for i := 0; i < len(s.feeds); i++ {
 		f := s.feeds[i]

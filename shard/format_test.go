@@ -72,13 +72,35 @@ func TestFormatsAreThoseOfTheGoldenDump(t *testing.T) {
 	d.fields(8, little, "time")
 	d.end(t)
 
-	parts := []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Sequence: 9}}
-	d.section("payload of a generation's header: partition 1 at 5, 2 empty, 3 at 9 of which 2 follow", encodeStarts(parts, map[uint32]uint64{3: 2}))
+	at := holding{epoch: 2, sequence: 9}
+	adoption := appendHolding(nil, beginTable, 6, at)
+	adoption = appendPart(adoption, 6, 3, 1, 4, []byte("block"))
+	adoption = appendHolding(adoption, commitTable, 6, at)
+	d.section("an adoption of partition 6 at epoch 2, sequence 9: begin, a part of table 3 in form 1 with 4 entries, commit", adoption)
+	for _, holds := range []bool{true, false, true} {
+		d.fields(2, little, "table", "key")
+		d.fields(4, little, "event", "number")
+		if holds {
+			d.fields(8, little, "epoch", "sequence")
+			continue
+		}
+		d.fields(2, little, "table", "form")
+		d.fields(4, little, "entries")
+		d.field("data", 5, nil)
+	}
+	d.end(t)
+
+	parts := []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Epoch: 2, Sequence: 9}}
+	d.section("payload of a generation's header: behind 2 frames that are copied, partition 1 at 5, 2 empty, 3 at epoch 2 and 9; 4 is gone at epoch 1",
+		startsOf(2, parts, nil, map[uint32]uint64{4: 1}).encode())
+	d.field("copied", 8, little)
 	d.fields(4, little, "count")
 	for range 2 {
 		d.field("number", 4, little)
-		d.field("sequence", 8, little)
+		d.fields(8, little, "epoch", "sequence")
 	}
+	d.fields(4, little, "count", "number")
+	d.field("epoch", 8, little)
 	d.end(t)
 
 	current := Current{

@@ -92,6 +92,9 @@ func (s *Shard) takeOver() {
 	if s.run.filled > 0 {
 		s.applyRun()
 	}
+	if s.moving.held.replaying {
+		s.replayHeld()
+	}
 }
 
 // yields is how often a shard with nothing to do yields before it spins: those who
@@ -155,7 +158,7 @@ func (s *Shard) advanceEnd() bool {
 	}
 	if s.failed() {
 		s.log.lane.hasten()
-		s.life.finished = !s.log.lane.busy && !s.round.lane.busy
+		s.life.finished = !s.log.lane.busy && !s.round.lane.busy && s.moving.over()
 		return s.life.finished
 	}
 	j := &s.log

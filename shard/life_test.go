@@ -206,7 +206,7 @@ func TestStatsAndFreezeSpeakOfAppliedState(t *testing.T) {
 			t.Fatal("not parked")
 		}
 		var keys []int
-		err = r.Freeze(context.Background(), 0, []uint32{0, 1, 3}, func(i Image) { keys = append(keys, i.Len()) })
+		_, err = r.Freeze(context.Background(), 0, []uint32{0, 1, 3}, func(i Image) { keys = append(keys, i.Len()) })
 		if err != nil || !slices.Equal(keys, []int{2, 1}) {
 			t.Fatal(keys, err)
 		}

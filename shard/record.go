@@ -21,15 +21,12 @@ func appendTimeMark(dst []byte, now int64) []byte {
 	return binary.LittleEndian.AppendUint64(dst, uint64(now))
 }
 
-// A record is an event as the log holds it, or a time mark.
+// A record is an event as the log holds it, a time mark, or of an adoption.
 type record struct {
 	table uint16
 	key   []byte
 	event []byte
 }
-
-// isTimeMark says that the record changes the time, and holds no event.
-func (r *record) isTimeMark() bool { return r.table == timeMarkTable }
 
 // time is what a time mark says.
 func (r *record) time() int64 { return int64(binary.LittleEndian.Uint64(r.event)) }
@@ -50,7 +47,7 @@ func takeRecord(body []byte, r *record) ([]byte, error) {
 	}
 	r.table = uint16(head)
 	r.key, r.event = body[recordHeaderBytes:keyEnd], body[keyEnd:end]
-	if r.isTimeMark() && end != timeMarkBytes {
+	if r.table == timeMarkTable && end != timeMarkBytes {
 		return nil, fmt.Errorf("%w: a time mark of %d bytes", errRecord, end)
 	}
 	return body[end:], nil

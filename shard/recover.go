@@ -208,8 +208,8 @@ func (r *recovery) loadSnapshot(number uint64) error {
 	}
 	defer file.Close()
 	for _, image := range file.Partitions() {
-		if int(image.Partition) >= len(r.theirs) || r.theirs[image.Partition] == nil {
-			return fmt.Errorf("%w: snapshot %d holds partition %d, which is not of this shard", errJoin, number, image.Partition)
+		if int(image.Partition) >= len(r.theirs) {
+			return fmt.Errorf("%w: snapshot %d holds partition %d, which does not exist", errJoin, number, image.Partition)
 		}
 	}
 	return r.each(func(w *worker) error { return w.load(file, number) })
@@ -218,12 +218,18 @@ func (r *recovery) loadSnapshot(number uint64) error {
 // state is what the recovery came to.
 func (r *recovery) state(began time.Time) *State {
 	first := r.workers[0]
-	state := &State{programs: first.programs, current: r.current, time: first.time, log: first.bytes}
+	state := &State{path: r.cfg.Dir, gone: first.gone, programs: first.programs, current: r.current, time: first.time, log: first.bytes}
 	for _, w := range r.workers {
 		w.settle(&r.report)
 	}
-	for _, id := range r.owned {
-		p := r.theirs[id].parts[id]
+	for id, w := range r.theirs {
+		if reach := &w.reach[id]; reach.left {
+			state.gone[uint32(id)] = max(state.gone[uint32(id)], reach.log.epoch+1)
+		}
+		p := w.parts[id]
+		if p == nil {
+			continue
+		}
 		state.Partitions = append(state.Partitions, p)
 		for table, store := range p.Stores {
 			store.Rebind(state.programs[table])

@@ -88,7 +88,7 @@ func TestGenerationThatDoesNotJoinIsRefused(t *testing.T) {
 			cfg := r.onDisk(disk)
 			current := r.log.current.grown(r.log.writer.End(), 2, true)
 			claimed := []*Partition{{ID: 0, Sequence: uint64(3 + shift)}}
-			w, err := cfg.createGeneration(2, r.log.writer.End(), 0, encodeStarts(claimed, nil))
+			w, err := cfg.createGeneration(2, r.log.writer.End(), 0, startsOf(0, claimed, nil, nil).encode())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -322,7 +322,7 @@ func TestRecordsThatDoNotFillTheirFrameAreRefused(t *testing.T) {
 		}
 	}
 	mark := appendTimeMark(nil, 77)
-	if _, err := takeRecord(mark, &rec); err != nil || !rec.isTimeMark() || rec.time() != 77 {
+	if _, err := takeRecord(mark, &rec); err != nil || rec.table != timeMarkTable || rec.time() != 77 {
 		t.Fatal(err, rec)
 	}
 	long := appendRecord(nil, timeMarkTable, []byte("k"), make([]byte, 8))
@@ -332,9 +332,9 @@ func TestRecordsThatDoNotFillTheirFrameAreRefused(t *testing.T) {
 }
 
 func TestHeaderThatIsCutIsRefused(t *testing.T) {
-	whole := encodeStarts([]*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Sequence: 9}}, map[uint32]uint64{3: 2})
+	whole := startsOf(2, []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Sequence: 7, Epoch: 2}}, nil, map[uint32]uint64{4: 1}).encode()
 	starts, err := decodeStarts(whole)
-	if err != nil || len(starts) != 2 || starts[1] != 5 || starts[3] != 7 {
+	if err != nil || starts.copied != 2 || len(starts.held) != 2 || starts.held[1] != (holding{0, 5}) || starts.held[3] != (holding{2, 7}) || starts.gone[4] != 1 {
 		t.Fatal(starts, err)
 	}
 	for n := range len(whole) {

@@ -42,6 +42,10 @@ func (w *worker) replay() error {
 		}
 		first = false
 	}
+	if w.starts != nil {
+		last := w.shard.current.last().Number
+		return damaged(w.shard.cfg.generationDir(last), fmt.Errorf("%w: it ends before what was copied from the one before it", errJoin))
+	}
 	w.found.Times.Scan = time.Since(began) - w.found.Times.Apply
 	return nil
 }
@@ -60,7 +64,10 @@ func (w *worker) replayGeneration(g Generation, first bool) error {
 		if f.Number == 0 {
 			return w.begin(*f.Start, first)
 		}
-		return w.replayFrame(f)
+		if err := w.replayFrame(f); err != nil {
+			return err
+		}
+		return w.checkStarts(f.Number)
 	})
 	if err != nil {
 		return err
@@ -91,15 +98,63 @@ func (w *worker) begin(start wal.Start, first bool) error {
 	if err != nil {
 		return err
 	}
-	for _, id := range w.owned {
-		want, reach := starts[id], &w.reach[id]
-		if first {
-			if want > reach.stamp {
-				return fmt.Errorf("%w: it begins behind event %d of partition %d, but the state before it ends with %d", errJoin, want, id, reach.stamp)
-			}
-			reach.log = want
-		} else if reach.log != want {
-			return fmt.Errorf("%w: it begins behind event %d of partition %d, but the log before it ends with %d", errJoin, want, id, reach.log)
+	w.starts, w.gone = starts, starts.gone
+	if !first {
+		return w.checkStarts(0)
+	}
+	w.starts = nil
+	if starts.copied != 0 {
+		return fmt.Errorf("%w: what it was copied from is not there", errJoin)
+	}
+	for id, at := range starts.held {
+		if int(id) >= len(w.reach) {
+			return fmt.Errorf("%w: it begins with partition %d, which does not exist", errJoin, id)
+		}
+		reach := &w.reach[id]
+		if w.shard.theirs[id] != w {
+			continue
+		}
+		if reach.stamp == (holding{}) && w.shard.base != 0 {
+			w.leftBefore(id, at)
+			continue
+		}
+		if w.parts[id] == nil || reach.stamp.less(at) {
+			return fmt.Errorf("%w: it begins behind event %d of partition %d, but the state before it ends with %d", errJoin, at.sequence, id, reach.stamp.sequence)
+		}
+		reach.log = at
+	}
+	return nil
+}
+
+// leftBefore takes note of a partition that left before the snapshot came to it: it was
+// published because another shard had adopted it, durably, and what this log has of it is
+// of no use. Resolve makes sure of that.
+func (w *worker) leftBefore(id uint32, at holding) {
+	w.reach[id] = reach{log: at, left: true}
+	w.parts[id] = nil
+	for _, stores := range w.stores {
+		stores[id] = nil
+	}
+}
+
+// checkStarts checks that a generation joins the one before it, behind the frame up to
+// which that was copied. One that was sealed before that frame is not checked: its
+// copies come again in the next one, which is.
+func (w *worker) checkStarts(frame uint64) error {
+	s := w.starts
+	if s == nil || s.copied != frame {
+		return nil
+	}
+	w.starts = nil
+	for id, p := range w.parts {
+		if p == nil {
+			continue
+		}
+		if _, gone := s.gone[uint32(id)]; gone {
+			continue
+		}
+		if want, have := s.held[uint32(id)], w.reach[id].log; have != want {
+			return fmt.Errorf("%w: it begins behind event %d of partition %d, but the log before it ends with %d", errJoin, want.sequence, id, have.sequence)
 		}
 	}
 	return nil
@@ -108,11 +163,11 @@ func (w *worker) begin(start wal.Start, first bool) error {
 // checkReach makes sure that the log goes at least as far as the snapshot: it was
 // published only when the log was durable up to its stamps.
 func (w *worker) checkReach() error {
-	for _, id := range w.owned {
-		if have, need := w.reach[id].log, w.reach[id].stamp; have < need {
+	for id := range w.reach {
+		if have, need := w.reach[id].log, w.reach[id].stamp; have.less(need) {
 			return &CorruptError{
-				Path: w.shard.cfg.generationDir(w.shard.current.last().Number), Partition: id, Sequence: have + 1,
-				Err: fmt.Errorf("the log ends with event %d of partition %d, but snapshot %d holds %d", have, id, w.shard.base, need),
+				Path: w.shard.cfg.generationDir(w.shard.current.last().Number), Partition: uint32(id), Sequence: have.sequence + 1,
+				Err: fmt.Errorf("the log ends with event %d of partition %d, but snapshot %d holds %d", have.sequence, id, w.shard.base, need.sequence),
 			}
 		}
 	}
@@ -136,23 +191,28 @@ func (w *worker) replayFrame(f wal.FrameView) (err error) {
 	}()
 	began := time.Now()
 	now := f.Time
+	w.time = max(w.time, now)
 	var rec record
 	for rest := f.Body; len(rest) > 0; {
 		if rest, err = takeRecord(rest, &rec); err != nil {
 			return err
 		}
-		if rec.isTimeMark() {
+		switch rec.table {
+		case timeMarkTable:
 			now = rec.time()
-			continue
+			w.time = max(w.time, now) // a partition that was adopted brings its own
+		case beginTable, partTable, commitTable:
+			err = w.adoptRecord(&rec)
+		default:
+			err = w.queueEvent(&rec, now)
 		}
-		if err := w.queueEvent(&rec, now); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	if err := w.replayQueued(); err != nil {
 		return err
 	}
-	w.time = max(w.time, now)
 	w.bytes += int64(len(f.Body))
 	w.progress(int64(len(f.Body)))
 	w.found.Times.Apply += time.Since(began)
@@ -165,28 +225,53 @@ func (w *worker) queueEvent(rec *record, now int64) error {
 	routing := &w.shard.cfg.Routing
 	hash := routing.Hash(rec.key, routing.Seed)
 	id := routing.Partition(hash)
-	if int(rec.table) >= len(w.stores) || w.shard.theirs[id] == nil {
-		return fmt.Errorf("%w: an event of table %d and partition %d is not of this shard", errJoin, rec.table, id)
+	if int(rec.table) >= len(w.stores) {
+		return fmt.Errorf("%w: an event of table %d", errJoin, rec.table)
 	}
-	store := w.stores[rec.table][id]
-	if store == nil {
+	if w.shard.theirs[id] != w {
 		return nil
 	}
-	reach := &w.reach[id]
-	reach.log++
-	if reach.log <= reach.stamp {
+	store, at := w.follow(rec.table, id)
+	if at == nil {
+		return fmt.Errorf("%w: an event of partition %d, which is not of this shard", errJoin, id)
+	}
+	at.sequence++
+	if store == nil {
 		w.found.Skipped++
 		return nil
 	}
 	run := &w.run
 	c := &run.calls[run.filled]
 	c.Hash, c.Key, c.Event, c.Now = hash, rec.key, rec.event, now
-	c.Sequence, c.Partition, c.Replay = reach.log, id, true
+	c.Sequence, c.Partition, c.Replay = at.sequence, id, true
 	run.targets[run.filled] = Target{Hash: hash, Store: store, Table: rec.table}
 	if run.filled++; run.filled == runOperations {
 		return w.replayQueued()
 	}
 	return nil
+}
+
+// follow finds what an event of a partition belongs to: the adoption that has begun, or
+// what the shard holds. There is no store if the event need not be applied, and no
+// holding if it is of neither.
+func (w *worker) follow(table uint16, id uint32) (Store, *holding) {
+	if a := w.adoptions[id]; a != nil {
+		if a.part == nil {
+			return nil, &a.at
+		}
+		return a.part.Stores[table], &a.at
+	}
+	store, reach := w.stores[table][id], &w.reach[id]
+	if reach.left {
+		return nil, &reach.log
+	}
+	if store == nil {
+		return nil, nil
+	}
+	if next := (holding{reach.log.epoch, reach.log.sequence + 1}); !reach.stamp.less(next) {
+		store = nil
+	}
+	return store, &reach.log
 }
 
 // replayQueued touches and applies the events of the run.

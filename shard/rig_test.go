@@ -100,6 +100,9 @@ func (r *rig) reopen(disk *crashfs.FS) (*rig, error) {
 	if err != nil {
 		return nil, fmt.Errorf("recover: %w", err)
 	}
+	if _, err := Resolve([]*State{state}, rigPartitions); err != nil {
+		return nil, err
+	}
 	if err := Resume(cfg, state); err != nil {
 		return nil, fmt.Errorf("resume: %w", err)
 	}

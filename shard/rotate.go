@@ -1,12 +1,10 @@
 package shard
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"path/filepath"
 
-	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/wal"
 )
 
@@ -27,7 +25,8 @@ func (s *Shard) rotate() error {
 	}
 	j := &s.log
 	end := j.writer.End()
-	starts := encodeStarts(s.owned, nil)
+	s.moving.forget(func(id uint32) bool { return s.parts[id].ID == id })
+	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone).encode()
 	if err := s.cfg.roomToRotate(len(starts) + len(j.current.encode())); err != nil {
 		return err
 	}
@@ -89,37 +88,4 @@ func (c *Config) createGeneration(number uint64, previous wal.End, now int64, st
 		return nil, fmt.Errorf("shard: begin generation %d: %w", number, err)
 	}
 	return w, nil
-}
-
-// encodeStarts is the payload of a generation's header: a count u32, then for each
-// partition that ever held an event its number u32 and its sequence u64. back is how
-// many of its events are still to come behind the header.
-func encodeStarts(owned []*Partition, back map[uint32]uint64) []byte {
-	b := make([]byte, 4, 4+12*len(owned))
-	count := uint32(0)
-	for _, p := range owned {
-		sequence := p.Sequence - back[p.ID]
-		if sequence == 0 {
-			continue
-		}
-		b = binary.LittleEndian.AppendUint32(b, p.ID)
-		b = binary.LittleEndian.AppendUint64(b, sequence)
-		count++
-	}
-	binary.LittleEndian.PutUint32(b, count)
-	return b
-}
-
-// decodeStarts reads what encodeStarts wrote.
-func decodeStarts(b []byte) (map[uint32]uint64, error) {
-	r := fsys.FieldsOf(b)
-	starts := make(map[uint32]uint64)
-	for range r.Count(12) {
-		id := r.U32()
-		starts[id] = r.U64()
-	}
-	if !r.Whole() {
-		return nil, fmt.Errorf("%w: the header of the generation holds %d bytes that are not sequences", errJoin, len(b))
-	}
-	return starts, nil
 }

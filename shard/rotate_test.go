@@ -159,11 +159,12 @@ func TestSecondCrashAfterRecoveryChangesNothing(t *testing.T) {
 }
 
 // Goal: recovery gives up nothing before CURRENT says what takes its place. Method: a
-// generation whose only frame is written again is not needed any more; record what
-// the disk is asked to do.
+// generation whose only frame is written again is not needed any more, but for the
+// first one; record what the disk is asked to do.
 func TestResumeRemovesNothingBeforeCurrentIsReplaced(t *testing.T) {
 	r := newRig(t)
 	r.accept(adds("0a", 3)...)
+	r = r.crash(crashfs.Model{})
 	next := &rig{TB: t, disk: r.disk.Crash(crashfs.Model{})}
 	cfg := r.onDisk(next.disk)
 	state, err := Recover(cfg, allPartitions(), nil)
@@ -174,9 +175,9 @@ func TestResumeRemovesNothingBeforeCurrentIsReplaced(t *testing.T) {
 	if err := Resume(cfg, state); err != nil {
 		t.Fatal(err)
 	}
-	synced := next.where(0, crashfs.Sync, "log/00000002")
+	synced := next.where(0, crashfs.Sync, "log/00000003")
 	named := next.where(synced, crashfs.Rename, "CURRENT")
-	removed := next.where(0, crashfs.Remove, "log/00000001")
+	removed := next.where(0, crashfs.Remove, "log/00000002")
 	if synced < 0 || named < 0 || removed < next.where(named, crashfs.SyncDir, "shard-000") {
 		t.Fatal(next.ops)
 	}

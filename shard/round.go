@@ -28,8 +28,9 @@ type round struct {
 	phase  phase
 	lane   *lane
 	job    roundJob
-	number uint64 // the generation that the round began
-	next   int    // the partition to copy, in Shard.owned
+	number uint64       // the generation that the round began
+	parts  []*Partition // of the shard, when the round began
+	next   int          // the partition to copy, in parts
 	// freezing says that partitions are being copied right now.
 	freezing bool
 	upTo     uint64 // frames that the stamps depend on
@@ -57,9 +58,9 @@ type roundJob struct {
 
 // frozen is a copied partition.
 type frozen struct {
-	id       uint32
-	sequence uint64
-	images   []Image
+	id     uint32
+	at     holding
+	images []Image
 }
 
 func (r *round) open(s *Shard, state *State) {
@@ -121,7 +122,7 @@ const generationsMax = 64
 
 func (s *Shard) beginRound() bool {
 	r := &s.round
-	if s.log.lane.busy || s.log.rotation != nil {
+	if s.log.lane.busy || s.log.rotation != nil || s.moving.in != nil {
 		s.log.lane.hasten()
 		return false
 	}
@@ -133,6 +134,7 @@ func (s *Shard) beginRound() bool {
 		return true
 	}
 	r.number, r.next = s.log.writer.End().Generation, 0
+	r.parts = append(r.parts[:0], s.owned...)
 	r.phase = roundFreezing
 	r.job = roundJob{frozen: r.job.frozen}
 	return true
@@ -143,8 +145,8 @@ func (s *Shard) freezeSome() bool {
 	r := &s.round
 	r.job.used = 0
 	r.freezing = true // a codec of the user's may end the goroutine: see thaw
-	for bytes := 0; r.next < len(s.owned) && bytes < frozenBytes; r.next++ {
-		if p := s.owned[r.next]; !p.empty() {
+	for bytes := 0; r.next < len(r.parts) && bytes < frozenBytes; r.next++ {
+		if p := r.parts[r.next]; s.parts[p.ID] == p && !p.empty() {
 			bytes += r.freeze(p)
 		}
 	}
@@ -184,7 +186,7 @@ func (r *round) freeze(p *Partition) int {
 		r.job.frozen = append(r.job.frozen, frozen{images: make([]Image, len(p.Stores))})
 	}
 	f := &r.job.frozen[r.job.used]
-	f.id, f.sequence = p.ID, p.Sequence
+	f.id, f.at = p.ID, p.holding()
 	bytes := 0
 	for i, store := range p.Stores {
 		f.images[i] = store.Freeze(f.images[i])
@@ -203,6 +205,14 @@ func (s *Shard) sealRound() bool {
 		} else {
 			s.log.wanted = r.upTo
 		}
+		return false
+	}
+	if all, err := s.departed(s.moving.owed); err != nil {
+		r.job.abort()
+		r.wait = s.log.bytes + s.cfg.Log.SnapshotBytes
+		s.endRound(err)
+		return true
+	} else if !all {
 		return false
 	}
 	r.phase = roundPublish
@@ -228,8 +238,9 @@ func (s *Shard) roundWorked() {
 		r.last, r.wait = r.job.bytes, 0
 		s.counters.snapshots++
 		s.endRound(nil)
-	case r.next == len(s.owned):
+	case r.next == len(r.parts):
 		r.phase = roundSealing
+		s.moving.owed = append(s.moving.owed[:0], s.moving.leaving...)
 		s.force()
 		r.upTo = s.log.appended.Load()
 	}
@@ -316,7 +327,7 @@ func writePartition(w *snapshot.Writer, f *frozen) error {
 			return err
 		}
 	}
-	return w.EndPartition(f.id, f.sequence, 0)
+	return w.EndPartition(f.id, f.at.sequence, f.at.epoch)
 }
 
 // finish publishes the snapshot: the file is synced, renamed, read again from the

@@ -187,7 +187,7 @@ func TestSnapshotWaitsForTheLogOfItsStamps(t *testing.T) {
 			if r.round.phase != roundSealing {
 				t.Fatalf("phase %d", r.round.phase)
 			}
-			stamp := r.round.job.frozen[0].sequence
+			stamp := r.round.job.frozen[0].at.sequence
 			r.settle()
 			if stamp != 2 || r.counters.snapshots != 1 {
 				t.Fatalf("stamp %d, %d snapshots", stamp, r.counters.snapshots)

@@ -24,6 +24,8 @@ func (op *operation) event() []byte { return op.record[op.keyEnd:] }
 // inbox until the run is over.
 type run struct {
 	cursor  cursor // into a block that is not used up
+	block   []byte // that the cursor is in
+	from    uint64 // position in the inbox behind which that block was claimed
 	ops     [runOperations]operation
 	targets [runOperations]Target // of ops
 	blocks  [runOperations + 1]blockState
@@ -40,6 +42,7 @@ type blockState struct {
 	ack        Ack
 	operations int
 	told       bool // an operation has changed or shown a state that may be lost
+	held       bool // operations are held back, and so is its end
 }
 
 // takeRun fills the run from the inbox and does the touch pass. It says whether the
@@ -51,6 +54,10 @@ func (s *Shard) takeRun() (drained bool) {
 			if r.filled >= runOperations/2 {
 				break // end at the end of a block, so that its room can be given back
 			}
+			if s.moving.held.full {
+				break
+			}
+			r.from = s.inbox.Position()
 			block, ok := s.inbox.Next()
 			if !ok {
 				drained = true
@@ -74,11 +81,14 @@ func (s *Shard) takeOperation() {
 	partition := s.cfg.Routing.Partition(target.Hash)
 	op.part, target.Store = s.parts[partition], s.stores[target.Table][partition]
 	op.partition = op.part.ID // loads the partition, whose sequence will be needed
+	if op.partition == noPartition {
+		s.misplaced(op, target)
+	}
 }
 
 func (s *Shard) openBlock(block []byte) {
 	r := &s.run
-	r.cursor = newCursor(block)
+	r.cursor, r.block = newCursor(block), block
 	b := &r.blocks[r.opened]
 	*b = blockState{use: r.cursor.to.use, ack: r.cursor.ack, operations: r.cursor.count}
 	if slot := r.cursor.to.slot; slot != 0 {
@@ -157,10 +167,13 @@ func (s *Shard) apply(op *operation, target *Target) {
 	if b.slot != nil {
 		c.Sink = b.slot.Sink
 	}
-	if op.kind == KindRead {
-		s.read(op, target, b)
-	} else {
+	switch op.kind {
+	case KindEvent:
 		s.fold(op, target, b)
+	case KindRead:
+		s.read(op, target, b)
+	case kindRefused:
+		s.refuse(op, target, s.awayError(op.partition))
 	}
 	s.endOperation(op)
 }
@@ -193,6 +206,9 @@ func (s *Shard) fold(op *operation, target *Target, b *blockState) {
 	}
 	op.part.Sequence++
 	s.log.append(c.Now, op.record)
+	if w := op.part.watch; w != nil {
+		w.add(c.Now, op.record)
+	}
 	s.counters.events++
 }
 
@@ -212,14 +228,22 @@ func (s *Shard) endOperation(op *operation) {
 	if !op.last || b.slot == nil {
 		return
 	}
+	if s.moving.held.holds() && s.postpone(b) {
+		return
+	}
 	if s.failed() {
 		s.endFailed(b)
 		return
 	}
-	w := waiting{slot: b.slot, use: b.use, operations: uint32(b.operations), ordinal: s.log.openOrdinal()}
-	switch b.ack {
+	s.acknowledge(b.ack, waiting{slot: b.slot, use: b.use, operations: uint32(b.operations), ordinal: s.log.openOrdinal()})
+}
+
+// acknowledge completes a block that was carried out, or queues it until its frame has
+// come as far as its ack says.
+func (s *Shard) acknowledge(ack Ack, w waiting) {
+	switch ack {
 	case Applied:
-		b.slot.complete(b.use, b.operations, nil)
+		w.slot.complete(w.use, int(w.operations), nil)
 	case Written:
 		s.acks.written.push(w)
 	case Durable:

@@ -18,15 +18,16 @@ type Shard struct {
 	parker ring.Parker
 
 	programs []Program
-	parts    []*Partition // by partition; nil: owned by another shard
+	parts    []*Partition // by partition; that of moving.nowhere: owned by another shard
 	stores   [][]Store    // of parts, by table and partition: the shortest way to the memory of a key
 	owned    []*Partition
 
-	run   run
-	clock clock
-	log   journal
-	acks  acks
-	round round
+	run    run
+	clock  clock
+	log    journal
+	acks   acks
+	round  round
+	moving moving
 
 	feeds    []Feed // polled in every turn
 	control  chan func()
@@ -64,19 +65,13 @@ func New(cfg Config, state *State) (*Shard, error) {
 		inbox:    inbox,
 		programs: state.programs,
 		parts:    make([]*Partition, 1<<cfg.Routing.Bits),
-		owned:    state.Partitions,
 		control:  make(chan func(), controlMessages),
 	}
 	s.life.stopped = make(chan struct{})
 	for range cfg.Tables {
 		s.stores = append(s.stores, make([]Store, len(s.parts)))
 	}
-	for _, p := range s.owned {
-		s.parts[p.ID] = p
-		for table, store := range p.Stores {
-			s.stores[table][p.ID] = store
-		}
-	}
+	s.openMoving(state)
 	s.clock = clock{now: cfg.Clock, mark: state.time}
 	s.log.open(s, state)
 	s.round.open(s, state)
@@ -135,6 +130,7 @@ func (s *Shard) gone() error {
 // turn does what there is to do and says whether that was anything.
 func (s *Shard) turn() bool {
 	busy := s.serveControl()
+	busy = s.advanceMoves() || busy
 	busy = s.pollLanes() || busy
 	busy = s.heartbeat() || busy
 	drained := s.takeRun()
@@ -186,6 +182,7 @@ func (s *Shard) fail(err error) {
 	s.acks.durable.release(never, unknown)
 	s.log.frame.Reset()
 	s.round.fail(s.failure.Load())
+	s.failMoves(s.failure.Load())
 }
 
 // never is an ordinal that no frame reaches.
@@ -213,8 +210,13 @@ func (c *clock) advance(frameStart bool) {
 
 // A State is a shard that was not started yet, as recovery or creation left it.
 type State struct {
-	Partitions []*Partition
+	Partitions []*Partition // what the logs and snapshots of the shard hold
 	Report     Report
+
+	path string            // of the shard
+	lost []*Partition      // that another shard holds at a higher epoch
+	gone map[uint32]uint64 // epochs at which partitions were adopted elsewhere, durably
+	left map[uint32]uint64 // the same for when all shards are durable as they were recovered
 
 	programs []Program
 	writer   *wal.Writer

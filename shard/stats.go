@@ -10,6 +10,7 @@ type counters struct {
 	logBytes               uint64
 	snapshots              uint64
 	snapshotFailures       uint64
+	movedIn, movedOut      uint64
 	pinned                 bool
 }
 
@@ -24,6 +25,8 @@ type Stats struct {
 	Reads      uint64 // Get, View and reads of a Batch
 	Runs       uint64 // (Events+Refused+Reads)/Runs is how many went together
 	Parks      uint64 // how often the shard went to sleep
+	MovedIn    uint64 // partitions that came from another shard
+	MovedOut   uint64 // partitions that went to another shard
 	Pinned     bool   // to its CPU
 	Log        LogStats
 	Snapshots  SnapshotStats
@@ -59,6 +62,7 @@ func (s *Shard) stats() Stats {
 	out := Stats{
 		Partitions: len(s.owned), Events: c.events, Refused: c.refused, Reads: c.reads,
 		Runs: c.runs, Parks: c.parks, InboxBytes: s.inbox.Used(), Pinned: c.pinned,
+		MovedIn: c.movedIn, MovedOut: c.movedOut,
 		Log:       LogStats{Frames: c.frames, Syncs: c.syncs, Bytes: c.logBytes, ReplayBytes: s.log.bytes},
 		Snapshots: SnapshotStats{Published: c.snapshots, Failed: c.snapshotFailures, Err: s.round.err, UnderWay: s.round.phase != roundIdle},
 	}
@@ -88,18 +92,33 @@ func (s *Shard) Snapshot(ctx context.Context) error {
 }
 
 // Freeze copies the states of one table in some of the shard's partitions.
-func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, each func(Image)) error {
-	whole := false
-	err := s.Tell(ctx, func() {
+//
+// It returns those that are not here: they have moved on, or not come yet.
+func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, each func(Image)) (elsewhere []uint32, err error) {
+	froze := error(&PanicError{}) // a codec has ended the goroutine
+	err = s.Tell(ctx, func() {
 		for _, id := range partitions {
-			if p := s.parts[id]; p.Stores[table].Len() > 0 {
+			p := s.parts[id]
+			if astray := s.moving.astray[id]; astray != nil {
+				froze = astray
+				return
+			}
+			if t := s.moving.in; t != nil && t.Partition == id && s.moving.stuck != nil {
+				p = t.parcel.Load().part
+			}
+			if p.ID == noPartition {
+				elsewhere = append(elsewhere, id)
+			} else if p.Stores[table].Len() > 0 {
 				each(p.Stores[table].Freeze(nil))
 			}
 		}
-		whole = true
+		froze = nil
 	})
-	if err == nil && !whole {
-		err = &PanicError{} // a codec has ended the goroutine
+	if err == nil {
+		err = froze
 	}
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return elsewhere, nil
 }

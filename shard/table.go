@@ -97,6 +97,8 @@ type Call struct {
 type Partition struct {
 	ID       uint32
 	Sequence uint64  // of the last event applied
+	Epoch    uint64  // how often the partition has changed its shard, in this layout
+	watch    *watch  // of a move that has begun: remembers what is applied; else nil
 	Stores   []Store // by table id
 }
 
@@ -109,5 +111,8 @@ func newPartition(id uint32, programs []Program) *Partition {
 	return p
 }
 
-// empty says that no event was ever applied, so that nothing need be kept.
-func (p *Partition) empty() bool { return p.Sequence == 0 }
+// empty says that no event was ever applied and the partition is where the manifest
+// says, so that nothing need be kept.
+func (p *Partition) empty() bool { return p.Sequence == 0 && p.Epoch == 0 }
+
+func (p *Partition) holding() holding { return holding{epoch: p.Epoch, sequence: p.Sequence} }

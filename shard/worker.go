@@ -14,16 +14,19 @@ import (
 // applies only what is theirs. Reading and verifying an event costs a tenth of applying
 // it (BenchmarkRecovery), which is less than handing it from goroutine to goroutine.
 type worker struct {
-	shard    *recovery // of all workers; not changed while they work
-	owned    []uint32
-	programs []Program
-	parts    []*Partition // by partition; nil: not of this worker
-	stores   [][]Store    // of parts, by table and partition
-	reach    []reach      // by partition
-	run      replayRun
-	progress func(done int64)
+	shard     *recovery // of all workers; not changed while they work
+	owned     []uint32
+	programs  []Program
+	parts     []*Partition         // by partition; nil: not of this worker
+	stores    [][]Store            // of parts, by table and partition
+	reach     []reach              // by partition
+	adoptions map[uint32]*adoption // that have begun
+	run       replayRun
+	progress  func(done int64)
 
-	last      []frameEnd // of the newest generation: its latest frames, from the horizon on
+	starts    *starts           // of the newest generation, until they were checked
+	gone      map[uint32]uint64 // epoch under which a partition was adopted elsewhere, durably
+	last      []frameEnd        // of the newest generation: its latest frames, from the horizon on
 	time      int64
 	bytes     int64  // of events in the log that was read
 	events    uint64 // in the newest generation
@@ -36,8 +39,9 @@ type worker struct {
 
 // A reach is how far a partition has come.
 type reach struct {
-	log   uint64 // sequence of the last event that was read from the log
-	stamp uint64 // sequence of the last event in the snapshot
+	log   holding // with the last event that was read from the log
+	stamp holding // in the snapshot
+	left  bool    // the snapshot does not have the partition, which was on its way to another shard
 }
 
 // frameEnd is what is known of a frame that may not be durable.
@@ -47,7 +51,7 @@ type frameEnd struct{ number, chain uint64 }
 // a snapshot.
 func (r *recovery) hire() {
 	r.theirs = make([]*worker, 1<<r.cfg.Routing.Bits)
-	count := min(max(1, r.cfg.Workers), max(1, len(r.owned)))
+	count := min(max(1, r.cfg.Workers), len(r.theirs))
 	for i := range count {
 		w := &worker{
 			shard: r, owned: r.owned[i*len(r.owned)/count : (i+1)*len(r.owned)/count],
@@ -57,6 +61,11 @@ func (r *recovery) hire() {
 			r.theirs[id] = w
 		}
 		r.workers = append(r.workers, w)
+	}
+	for id, w := range r.theirs { // they may have been adopted
+		if w == nil {
+			r.theirs[id] = r.workers[id%count]
+		}
 	}
 }
 
@@ -101,26 +110,37 @@ func (w *worker) reset() {
 	for table := range w.stores {
 		w.stores[table] = make([]Store, len(w.parts))
 	}
+	w.adoptions = make(map[uint32]*adoption)
 	for _, id := range w.owned {
-		p := newPartition(id, w.programs)
-		w.parts[id] = p
-		for table, store := range p.Stores {
-			w.stores[table][id] = store
-		}
+		w.hold(newPartition(id, w.programs))
 	}
 	w.found = Report{}
+}
+
+// hold makes p what the shard holds of its partition.
+func (w *worker) hold(p *Partition) {
+	w.parts[p.ID] = p
+	for table, store := range p.Stores {
+		w.stores[table][p.ID] = store
+	}
 }
 
 // load loads the partitions of the worker.
 func (w *worker) load(file *snapshot.Reader, number uint64) error {
 	began := time.Now()
 	for _, image := range file.Partitions() {
-		p := w.parts[image.Partition]
-		if p == nil {
+		if w.shard.theirs[image.Partition] != w {
 			continue
 		}
-		p.Sequence = image.Sequence
-		w.reach[image.Partition].stamp = image.Sequence
+		p := w.parts[image.Partition]
+		if p == nil {
+			if image.Epoch == 0 {
+				return fmt.Errorf("%w: snapshot %d holds partition %d, which has never been moved to this shard", errJoin, number, image.Partition)
+			}
+			p = newPartition(image.Partition, w.programs)
+			w.hold(p)
+		}
+		w.reach[image.Partition].stamp = holding{epoch: image.Epoch, sequence: image.Sequence}
 		err := file.Load(image.Partition, func(table uint16, form uint8, entries uint32, data []byte) error {
 			return w.build(p, number, table, form, entries, data)
 		})
@@ -148,8 +168,10 @@ func (w *worker) build(p *Partition, number uint64, table uint16, form uint8, en
 // settle adds what the worker has done to the report, and tells its partitions how far
 // they have come.
 func (w *worker) settle(report *Report) {
-	for _, id := range w.owned {
-		w.parts[id].Sequence = max(w.reach[id].log, w.reach[id].stamp)
+	for id, p := range w.parts {
+		if p != nil {
+			p.Epoch, p.Sequence = w.reach[id].log.epoch, w.reach[id].log.sequence
+		}
 	}
 	report.SnapshotKeys += w.found.SnapshotKeys
 	report.SnapshotBytes += w.found.SnapshotBytes

@@ -1,0 +1,353 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+)
+
+// The protocol of a move is in DESIGN.md: who does what in which order, and who owns the
+// partition after a crash. The model of it is in move_model_test.go.
+
+// A Transit is one partition on its way from one shard to another. Both shards and
+// whoever moves it have it; what is not atomic belongs to the old owner until it has
+// handed the partition over, and to nobody afterwards.
+type Transit struct {
+	Partition uint32
+	Epoch     uint64 // of the new owner
+	from, to  *Shard
+	cut       uint64  // position in the inbox of the old owner that it must come to
+	left      holding // of the old owner, when it handed the partition over
+
+	parcel  atomic.Pointer[parcel] // the old owner's store hands the partition to the new one
+	lost    atomic.Pointer[error]  // the old owner's store says that no partition will come
+	fate    atomic.Uint32          // the new owner's store tells the old one what became of it
+	settled chan struct{}          // closed when fate is known
+	err     error                  // of a lost one; published by closing settled
+}
+
+// The fates of a transit.
+const (
+	fateOpen    uint32 = iota
+	fateAdopted        // the new owner's log holds it, durably
+	fateLost           // one of the shards has failed; the next open finds the owner
+)
+
+// A parcel is a partition as the old owner hands it over.
+type parcel struct {
+	part    *Partition
+	records []byte // of the events that no copy holds, with time marks
+	now     int64  // of these records, as far as they were logged
+	time    int64  // of the old owner
+}
+
+// settle says what became of the transit: it is adopted durably, or err. It is called
+// once, by the new owner.
+func (t *Transit) settle(err error) {
+	if t.err = err; err == nil {
+		t.fate.Store(fateAdopted)
+	} else {
+		t.fate.Store(fateLost)
+	}
+	close(t.settled)
+	t.from.Wake()
+}
+
+// moving is what a shard has to do with moves. It belongs to the shard goroutine.
+type moving struct {
+	nowhere *Partition        // stands for those that are not here
+	absent  []Store           // by table: stand for those of nowhere
+	leaving []*Transit        // handed over, and not known to be adopted
+	owed    []*Transit        // of leaving, which the snapshot under way does not hold
+	gone    map[uint32]uint64 // epochs at which partitions were adopted elsewhere, durably
+
+	out *Transit // to be handed over
+	in  *Transit // to be adopted; there is one at a time
+
+	expects bool             // events of in may come
+	stuck   error            // why in cannot be adopted for the time being
+	astray  map[uint32]error // why partitions that were to come here never will
+	held    held
+	awaited []awaited
+	next    func()      // to be called when no round wants to begin
+	relents atomic.Bool // Relent's store tells the shard not to wait for room
+}
+
+// Relent makes the shard give up a partition that it has no room on the disk to adopt:
+// the engine is about to stop it. The next open finds the partition at its old owner.
+func (s *Shard) Relent() {
+	s.moving.relents.Store(true)
+	s.Wake()
+}
+
+// An awaited is told when the log is durable up to a frame, or has failed.
+type awaited struct {
+	ordinal uint64
+	done    func(error)
+}
+
+// noPartition is the number of the partition that stands for those that are not here.
+const noPartition = ^uint32(0)
+
+// openMoving puts the partitions of the state in their places.
+func (s *Shard) openMoving(state *State) {
+	m := &s.moving
+	m.nowhere = &Partition{ID: noPartition}
+	m.astray = make(map[uint32]error)
+	m.gone = state.left
+	if m.gone == nil {
+		m.gone = make(map[uint32]uint64)
+	}
+	for id := range s.parts {
+		s.parts[id] = m.nowhere
+	}
+	for table, stores := range s.stores {
+		m.absent = append(m.absent, s.programs[table].NewStore())
+		for id := range stores {
+			stores[id] = m.absent[table]
+		}
+	}
+	for _, p := range state.Partitions {
+		s.place(p)
+	}
+}
+
+// place makes p a partition of this shard.
+func (s *Shard) place(p *Partition) {
+	s.owned = append(s.owned, p)
+	s.parts[p.ID] = p
+	for table, store := range p.Stores {
+		store.Rebind(s.programs[table])
+		s.stores[table][p.ID] = store
+	}
+	delete(s.moving.gone, p.ID)
+	delete(s.moving.astray, p.ID)
+}
+
+// displace makes the partition no partition of this shard.
+func (s *Shard) displace(p *Partition) {
+	s.owned = slices.DeleteFunc(s.owned, func(other *Partition) bool { return other == p })
+	s.parts[p.ID] = s.moving.nowhere
+	for table := range p.Stores {
+		s.stores[table][p.ID] = s.moving.absent[table]
+	}
+}
+
+// advanceMoves does what there is to do for partitions that leave and arrive.
+func (s *Shard) advanceMoves() bool {
+	m := &s.moving
+	busy := false
+	if m.out != nil && s.consumed(m.out.cut) {
+		s.handOver()
+		busy = true
+	}
+	if m.in != nil && m.expects {
+		busy = s.receive() || busy
+	}
+	if len(m.awaited) > 0 {
+		busy = s.tellAwaited() || busy
+	}
+	if next := m.next; next != nil && s.round.phase != roundWanted {
+		m.next = nil
+		next()
+		busy = true
+	}
+	return busy
+}
+
+// consumed says that everything was carried out that was claimed in the inbox below a
+// position.
+func (s *Shard) consumed(cut uint64) bool {
+	return s.inbox.Position() >= cut && (!s.run.cursor.more() || s.run.from >= cut)
+}
+
+// handOver gives the partition to its new owner. From here on this log gets nothing of
+// it, and answers for it until the new owner's has it.
+func (s *Shard) handOver() {
+	m := &s.moving
+	t := m.out
+	m.out = nil
+	p := s.parts[t.Partition]
+	s.displace(p)
+	records := p.watch.records
+	p.watch = nil
+	t.left = p.holding()
+	m.leaving = append(m.leaving, t)
+	s.counters.movedOut++
+	t.parcel.Store(&parcel{part: p, records: records, time: s.clock.mark})
+	t.to.Wake()
+}
+
+// strand tells the new owner that the old one has failed, and has the partition.
+func (t *Transit) strand(err error) {
+	t.lost.Store(&err)
+	t.to.Wake()
+}
+
+// receive adopts the partition when it has come.
+func (s *Shard) receive() bool {
+	t := s.moving.in
+	switch lost, p := t.lost.Load(), t.parcel.Load(); {
+	case s.failed():
+		s.forgo(t, s.Err())
+	case lost != nil:
+		s.forgo(t, *lost)
+	case s.moving.stuck != nil && s.moving.relents.Load():
+		s.forgo(t, s.moving.stuck)
+	case p == nil:
+		return false
+	default:
+		return s.adopt(t, p)
+	}
+	return true
+}
+
+// forgo ends the wait for a partition that will not be adopted: its events are refused.
+func (s *Shard) forgo(t *Transit, err error) {
+	s.applyRest()
+	s.moving.in, s.moving.expects, s.moving.stuck = nil, false, nil
+	s.moving.astray[t.Partition] = err
+	t.settle(err)
+	s.replayHeld()
+}
+
+// adopt makes the partition one of this shard: its log gets what came since the copy,
+// then the commit; then what was held back is carried out, and what comes from now on.
+// So the log has all of the partition before anything depends on it, and acks wait for
+// it as for any frame. It says whether that went any further.
+func (s *Shard) adopt(t *Transit, p *parcel) bool {
+	m := &s.moving
+	s.applyRest() // what is held back is whole blocks
+	s.clock.mark = max(s.clock.mark, p.time)
+	stuck := m.stuck
+	if m.stuck = s.logCommit(t, p); m.stuck != nil {
+		if stuck == nil {
+			s.replayHeld() // and refuses it
+		}
+		return stuck == nil
+	}
+	m.in, m.expects = nil, false
+	p.part.Epoch = t.Epoch
+	s.place(p.part)
+	s.counters.movedIn++
+	s.await(s.log.openOrdinal(), t.settle)
+	s.force()
+	s.replayHeld()
+	return true
+}
+
+// logCommit ends the adoption in the log. Without room for all of it, it goes on where
+// it was when it is called again.
+func (s *Shard) logCommit(t *Transit, p *parcel) (err error) {
+	if err := s.logEvents(p); err != nil {
+		return err
+	}
+	h := holding{epoch: t.Epoch, sequence: p.part.Sequence}
+	return s.logRecord(appendHolding(nil, commitTable, t.Partition, h))
+}
+
+// logEvents logs the records of a parcel, which it shortens.
+func (s *Shard) logEvents(p *parcel) error {
+	var rec record
+	for len(p.records) > 0 {
+		rest, err := takeRecord(p.records, &rec)
+		if err != nil {
+			return err
+		}
+		if rec.table == timeMarkTable {
+			p.now = rec.time()
+		} else {
+			raw := p.records[:len(p.records)-len(rest)]
+			if err := s.reserve(len(raw)); err != nil {
+				return err
+			}
+			s.log.append(p.now, raw)
+		}
+		p.records = rest
+	}
+	return nil
+}
+
+// logRecord logs a record of an adoption.
+func (s *Shard) logRecord(raw []byte) error {
+	if err := s.reserve(len(raw)); err != nil {
+		return err
+	}
+	s.log.append(s.log.time, raw)
+	return nil
+}
+
+// await calls done when the log is durable up to a frame, or has failed.
+func (s *Shard) await(ordinal uint64, done func(error)) {
+	s.moving.awaited = append(s.moving.awaited, awaited{ordinal, done})
+}
+
+func (s *Shard) tellAwaited() bool {
+	m := &s.moving
+	before := len(m.awaited)
+	m.awaited = slices.DeleteFunc(m.awaited, func(a awaited) bool {
+		if !s.failed() && s.log.durable < a.ordinal {
+			return false
+		}
+		a.done(s.Err())
+		return true
+	})
+	return len(m.awaited) < before
+}
+
+// departed says whether all partitions that left before were adopted elsewhere, so that
+// this log need not answer for them any more. An error says that one never will be.
+func (s *Shard) departed(transits []*Transit) (all bool, err error) {
+	all = true
+	for _, t := range transits {
+		switch t.fate.Load() {
+		case fateOpen:
+			all = false
+		case fateLost:
+			return false, fmt.Errorf("shard: partition %d left for shard %d, which failed before it was safe there", t.Partition, t.to.cfg.Index)
+		}
+	}
+	return all, nil
+}
+
+// forget takes the partitions that were adopted elsewhere off the list.
+func (m *moving) forget(here func(id uint32) bool) {
+	m.leaving = slices.DeleteFunc(m.leaving, func(t *Transit) bool {
+		if t.fate.Load() != fateAdopted {
+			return false
+		}
+		if !here(t.Partition) {
+			m.gone[t.Partition] = max(m.gone[t.Partition], t.Epoch)
+		}
+		return true
+	})
+}
+
+// failMoves strands the partition that was to be handed over.
+func (s *Shard) failMoves(err error) {
+	if t := s.moving.out; t != nil {
+		s.moving.out = nil
+		t.strand(err)
+	}
+}
+
+// over says that nobody waits for this shard because of a move.
+func (m *moving) over() bool { return len(m.awaited) == 0 && !m.expects && m.next == nil }
+
+var errMisplaced = errors.New("an operation came to a shard that does not have its partition")
+
+// awayError is why an operation on a partition that is not here is refused.
+func (s *Shard) awayError(id uint32) error {
+	m := &s.moving
+	switch {
+	case s.failed():
+		return s.failure.Load()
+	case m.in != nil && m.in.Partition == id && m.stuck != nil:
+		return m.stuck
+	case m.astray[id] != nil:
+		return m.astray[id]
+	}
+	s.fail(fmt.Errorf("%w: partition %d", errMisplaced, id))
+	return s.failure.Load()
+}

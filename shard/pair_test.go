@@ -1,0 +1,465 @@
+package shard
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/ring"
+)
+
+// A pair is two shards on one disk between which partitions move, driven by hand like a
+// rig. It lives in a bubble of synctest: the mover is a goroutine, and does what it can
+// between two steps of the driver.
+type pair struct {
+	testing.TB
+	disk   *crashfs.FS
+	time   int64
+	shards [2]*rig
+	route  pairRoute
+	seen   [2]pairRoute // by two producers
+	next   uint64
+	sent   [rigPartitions][]uint64 // ids, in the order they were admitted
+	calls  []scripted
+	moves  int
+	failed []error
+	moved  chan error // of the move under way; nil: none is
+}
+
+// A pairRoute says who owns each partition, and what version the inboxes have.
+type pairRoute struct {
+	owner    [rigPartitions]int
+	versions [2]uint16
+}
+
+func pairOwned() [2][]uint32 { return [2][]uint32{{0, 1}, {2, 3}} }
+
+func (p *pair) config(i int) Config {
+	r := &rig{disk: p.disk}
+	cfg := rigConfig(r)
+	cfg.Index, cfg.ID.Shard = i, uint32(i)
+	cfg.Dir = fmt.Sprintf("store/shard-%03d", i)
+	cfg.Clock = func() int64 { return p.time }
+	cfg.Inbox = 1 << 12
+	return cfg
+}
+
+func newPair(tb testing.TB, change ...func(*Config)) (*pair, error) {
+	return createPair(tb, crashfs.New(), change...)
+}
+
+func createPair(tb testing.TB, disk *crashfs.FS, change ...func(*Config)) (*pair, error) {
+	p := &pair{TB: tb, disk: disk, time: 1000}
+	slots := &Slots{}
+	for i, owned := range pairOwned() {
+		cfg := p.config(i)
+		cfg.Slots = slots
+		for _, f := range change {
+			f(&cfg)
+		}
+		state, err := Create(cfg, owned, nil, p.time)
+		if err != nil {
+			return p, err
+		}
+		if err := p.assume(i, cfg, state); err != nil {
+			return p, err
+		}
+	}
+	return p, nil
+}
+
+func (p *pair) assume(i int, cfg Config, state *State) error {
+	r := &rig{TB: p.TB, disk: p.disk, time: p.time}
+	p.shards[i] = r
+	if err := r.assume(cfg, state); err != nil {
+		return err
+	}
+	for _, part := range state.Partitions {
+		p.route.owner[part.ID] = i
+	}
+	p.seen = [2]pairRoute{p.route, p.route}
+	return nil
+}
+
+// reopen makes a pair of what is on disk.
+func (p *pair) reopen(disk *crashfs.FS) (*pair, error) {
+	next := &pair{TB: p.TB, disk: disk, time: p.time, next: p.next}
+	var states []*State
+	var cfgs []Config
+	slots := &Slots{}
+	for i, owned := range pairOwned() {
+		cfg := p.shards[i].cfg
+		cfg.Log.FS, cfg.Slots = disk, slots
+		cfg.Clock = func() int64 { return next.time }
+		state, err := Recover(cfg, owned, nil)
+		if err != nil {
+			return nil, fmt.Errorf("recover shard %d: %w", i, err)
+		}
+		states, cfgs = append(states, state), append(cfgs, cfg)
+	}
+	if _, err := Resolve(states, rigPartitions); err != nil {
+		return nil, err
+	}
+	for i, state := range states {
+		if err := Resume(cfgs[i], state); err != nil {
+			return nil, fmt.Errorf("resume shard %d: %w", i, err)
+		}
+	}
+	for i, state := range states {
+		if err := next.assume(i, cfgs[i], state); err != nil {
+			return nil, err
+		}
+	}
+	p.Cleanup(next.abandon)
+	return next, nil
+}
+
+// say has a producer send one event for each key to the shard that it believes owns the
+// first one; keys of others are left out.
+func (p *pair) say(producer int, ack Ack, keys ...string) {
+	for {
+		seen := &p.seen[producer]
+		to := seen.owner[keys[0][0]-'0']
+		var evs []ev
+		first := p.next
+		var ids []uint64
+		for _, key := range keys {
+			if seen.owner[key[0]-'0'] == to {
+				p.next++
+				evs = append(evs, ev{key: key, verb: verbAdd, id: p.next})
+				ids = append(ids, p.next)
+			}
+		}
+		r := p.shards[to]
+		c := &call{r: r, slot: r.cfg.Slots.New()}
+		c.slot.Sink = c
+		b := r.block(c.slot.Arm(), ack, evs)
+		claim, outcome := r.inbox.Claim(seen.versions[to], len(b))
+		if outcome != ring.Claimed {
+			p.next = first
+			c.slot.Disarm()
+			if outcome == ring.Stale && *seen != p.route {
+				*seen = p.route
+				continue
+			}
+			return
+		}
+		copy(claim.Bytes, b)
+		r.inbox.Publish(claim)
+		for i, e := range evs {
+			part := e.key[0] - '0'
+			p.sent[part] = append(p.sent[part], ids[i])
+		}
+		done := scripted{call: c, ack: ack}
+		for i := range p.sent {
+			done.upTo[i] = -1
+		}
+		for _, e := range evs {
+			part := e.key[0] - '0'
+			done.upTo[part] = len(p.sent[part])
+		}
+		p.calls = append(p.calls, done)
+		return
+	}
+}
+
+// move begins to move a partition to the other shard, unless one is under way.
+func (p *pair) move(id uint32) {
+	if p.moved != nil {
+		return
+	}
+	from := p.route.owner[id]
+	to := 1 - from
+	moved := make(chan error, 1)
+	p.moved = moved
+	a, b := p.shards[from].Shard, p.shards[to].Shard
+	go func() {
+		err := error(&PanicError{})
+		defer func() { moved <- err }()
+		err = Move(a, b, id, func() uint64 {
+			next := p.route
+			next.owner[id] = to
+			next.versions[from]++
+			cut := a.inbox.SetRoute(next.versions[from])
+			p.route = next
+			return cut
+		})
+	}()
+	synctest.Wait()
+}
+
+// look takes note of a move that has ended.
+func (p *pair) look() {
+	synctest.Wait()
+	select {
+	case err := <-p.moved:
+		if p.moved = nil; err != nil {
+			p.failed = append(p.failed, err)
+		} else {
+			p.moves++
+		}
+	default:
+	}
+}
+
+// turn makes a turn of a shard, unless it has ended.
+func (p *pair) turn(r *rig) (busy bool) {
+	if r.life.finished {
+		return false
+	}
+	busy = r.turn()
+	if r.life.finished {
+		close(r.life.stopped)
+	}
+	return busy
+}
+
+// settle makes turns of both shards until nothing is left to do.
+func (p *pair) settle() {
+	p.Helper()
+	for range 20_000 {
+		busy := false
+		for _, r := range p.shards {
+			busy = p.turn(r) || !r.life.finished && len(r.control) > 0 || busy
+			busy = r.sync() || busy
+			busy = r.write() || busy
+		}
+		before := p.moved
+		if p.look(); p.moved != before {
+			busy = true
+		}
+		if busy {
+			continue
+		}
+		for _, r := range p.shards {
+			if !r.life.finished {
+				r.flush()
+				busy = r.startSync() || busy
+			}
+		}
+		if !busy {
+			return
+		}
+	}
+	p.Fatal("the shards do not settle")
+}
+
+// acked is how many events of each partition were acknowledged at least as far as ack.
+func (p *pair) acked(ack Ack) (counts [rigPartitions]int) {
+	for _, c := range p.calls {
+		if c.ack < ack || !c.call.done() || c.call.slot.err != nil || len(c.call.refused) > 0 {
+			continue
+		}
+		for id, n := range c.upTo {
+			counts[id] = max(counts[id], n)
+		}
+	}
+	return counts
+}
+
+// contents is what the shards hold together. Each partition has one owner.
+func (p *pair) contents(what string) (all [rigPartitions][]entry) {
+	p.Helper()
+	var owners [rigPartitions]int
+	for _, r := range p.shards {
+		r.checkSequences()
+		for _, part := range r.owned {
+			owners[part.ID]++
+			all[part.ID] = history(part)
+		}
+	}
+	if owners != [rigPartitions]int{1, 1, 1, 1} {
+		p.Fatalf("%s: owners of the partitions: %v", what, owners)
+	}
+	return all
+}
+
+// holds fails the test unless next holds a prefix of what was sent, with all that was
+// acknowledged.
+func (p *pair) holds(what string, next *pair, kept bool) {
+	p.Helper()
+	ack := Durable
+	if kept {
+		ack = Written
+	}
+	least := p.acked(ack)
+	for id, entries := range next.contents(what) {
+		have := ids(entries)
+		if len(have) > len(p.sent[id]) || !slices.Equal(have, p.sent[id][:len(have)]) {
+			p.Fatalf("%s: partition %d holds %v, which is no prefix of %v", what, id, have, p.sent[id])
+		}
+		if len(have) < least[id] {
+			p.Fatalf("%s: partition %d holds %d events, and %d were acknowledged", what, id, len(have), least[id])
+		}
+		for i := 1; i < len(entries); i++ {
+			if entries[i].now < entries[i-1].now {
+				p.Fatalf("%s: time runs back in partition %d: %v", what, id, entries)
+			}
+		}
+	}
+}
+
+// live does n random things, moves among them.
+func (p *pair) live(random *rand.Rand, n int) {
+	keys := [rigPartitions][]string{{"0a", "0b"}, {"1a"}, {"2a", "2b"}, {"3a"}}
+	key := func() string { k := keys[random.IntN(rigPartitions)]; return k[random.IntN(len(k))] }
+	for range n {
+		r := p.shards[random.IntN(2)]
+		switch random.IntN(12) {
+		case 0, 1:
+			p.say(random.IntN(2), Ack(random.IntN(3)), key(), key(), key())
+		case 2:
+			p.say(random.IntN(2), Durable, key())
+		case 3, 4, 5, 6:
+			p.turn(r)
+		case 7, 8:
+			r.sync()
+		case 9:
+			r.write()
+		case 10:
+			p.time += int64(random.IntN(5)-1) * timeStep / 2 // a clock may run back
+			p.move(uint32(random.IntN(rigPartitions)))
+		case 11:
+			if random.IntN(2) == 0 {
+				r.ask(func(error) {})
+			} else {
+				p.seen[random.IntN(2)] = p.route
+			}
+		}
+		p.look()
+	}
+}
+
+// bubble runs f with a pair of its own, and ends what is left of its moves.
+func bubble(t *testing.T, disk *crashfs.FS, f func(p *pair)) {
+	synctest.Test(t, func(t *testing.T) {
+		p, err := createPair(t, disk, smallSegments)
+		if err != nil {
+			return // nothing was promised yet
+		}
+		t.Cleanup(p.abandon)
+		f(p)
+	})
+}
+
+// abandon lets the mover of a pair that is not used any more come to its end.
+func (p *pair) abandon() {
+	if p.look(); p.moved == nil {
+		return
+	}
+	for _, r := range p.shards {
+		r.fail(errors.New("abandoned"))
+	}
+	for range 100 {
+		for _, r := range p.shards {
+			p.turn(r)
+		}
+		p.look()
+	}
+	if p.moved != nil {
+		p.Error("a move does not end with its shards")
+	}
+}
+
+// Goal: whatever the interleaving, each event is applied once, in the order of
+// admission, and acknowledged. Method: random steps of two shards, their lanes, two
+// producers with old and new routes and a mover; then settle, and look.
+func TestMovesAtEveryStepKeepOrderAndAcks(t *testing.T) {
+	seeds := uint64(150)
+	if testing.Short() {
+		seeds = 30
+	}
+	moves := 0
+	for seed := range seeds {
+		bubble(t, crashfs.New(), func(p *pair) {
+			p.live(rand.New(rand.NewPCG(seed, 1)), 400)
+			p.settle()
+			what := fmt.Sprintf("go test ./shard -run %s, seed %d", t.Name(), seed)
+			if p.moved != nil || len(p.failed) > 0 {
+				p.Fatalf("%s: a move has not ended, or failed: %v", what, p.failed)
+			}
+			for id, entries := range p.contents(what) {
+				if !slices.Equal(ids(entries), p.sent[id]) {
+					p.Fatalf("%s: partition %d holds %v, sent was %v", what, id, ids(entries), p.sent[id])
+				}
+			}
+			for _, c := range p.calls {
+				if !c.call.done() || c.call.slot.err != nil || len(c.call.refused) > 0 {
+					p.Fatalf("%s: a call with ack %d: done %v, %v, %v", what, c.ack, c.call.done(), c.call.slot.err, c.call.refused)
+				}
+			}
+			moves += p.moves
+			next, err := p.reopen(p.disk.Crash(crashfs.Model{}))
+			if err != nil {
+				p.Fatalf("%s: %v", what, err)
+			}
+			p.holds(what, next, false)
+		})
+	}
+	t.Logf("%d moves", moves)
+}
+
+// Goal: a crash at any point of a move finds one owner of each partition, with all that
+// was acknowledged, and the shards go on from there. Method: random lives with moves and
+// snapshot rounds, cut off after every operation on the disk.
+func TestCrashAfterEveryOperationOfAMoveFindsOneOwner(t *testing.T) {
+	t.Parallel()
+	seeds, step := uint64(4), 7
+	if testing.Short() {
+		seeds, step = 2, 11
+	}
+	for seed := range seeds {
+		for n := 1 + int(seed)%step; ; n += step {
+			disk, whole := crashfs.New(), false
+			disk.StopAfter(n)
+			bubble(t, disk, func(p *pair) {
+				p.live(rand.New(rand.NewPCG(seed, 2)), 300)
+				whole = disk.Ops() < n
+				for _, model := range crashfs.Models(seed + uint64(n)) {
+					what := fmt.Sprintf("go test ./shard -run %s, seed %d, after %d operations, %v", t.Name(), seed, n, model)
+					next, err := p.reopen(p.disk.Crash(model))
+					if err != nil {
+						p.Fatalf("%s: %v", what, err)
+					}
+					p.holds(what, next, model.Data == crashfs.Kept)
+					next.goesOn(what)
+				}
+			})
+			if whole {
+				break
+			}
+		}
+	}
+}
+
+// goesOn fails the test unless a pair that was recovered takes events, moves all
+// partitions, and has everything after another crash.
+func (p *pair) goesOn(what string) {
+	p.Helper()
+	for id, entries := range p.contents(what) {
+		p.sent[id] = ids(entries)
+	}
+	for id := range uint32(rigPartitions) {
+		p.say(0, Durable, fmt.Sprint(id, "z"))
+		p.move(id)
+		p.say(1, Durable, fmt.Sprint(id, "z"))
+		p.settle()
+	}
+	if p.moves != rigPartitions || len(p.failed) > 0 {
+		p.Fatalf("%s: %d moves, %v", what, p.moves, p.failed)
+	}
+	for _, c := range p.calls {
+		if !c.call.done() || c.call.slot.err != nil {
+			p.Fatalf("%s: no ack, or %v", what, c.call.slot.err)
+		}
+	}
+	last, err := p.reopen(p.disk.Crash(crashfs.Model{}))
+	if err != nil {
+		p.Fatalf("%s, and again: %v", what, err)
+	}
+	p.holds(what+", and again", last, false)
+}
