@@ -170,7 +170,7 @@ func (ln *lane) stamp(ctx context.Context, ordinal uint64, i int) error {
 	}
 	if ln.nanosPerEvent == 0 {
 		if i%stampEvents == 0 || ln.waiting.empty() {
-			ln.waiting.add(ln.clock)
+			ln.waiting.add(ln.clock, ln.clock)
 		}
 		return nil
 	}
@@ -182,7 +182,7 @@ func (ln *lane) stamp(ctx context.Context, ordinal uint64, i int) error {
 	if i%stampEvents == 0 {
 		ln.meter.late(ln.clock - due)
 	}
-	ln.waiting.add(due)
+	ln.waiting.add(due, ln.clock)
 	return nil
 }
 
@@ -259,7 +259,7 @@ func (ln *lane) settle() error {
 func (ln *lane) settled(count uint64) error {
 	ln.acked = count
 	ln.waiting.settle(count, func(r run, events uint64) {
-		ln.meter.record(ln.clock-r.since, events)
+		ln.meter.record(ln.clock-r.since, ln.clock-r.sent, events)
 		ln.marks.acked = r.next
 	})
 	ln.meter.sent.Store(ln.sent)
@@ -302,12 +302,14 @@ func (ln *lane) singles(ctx context.Context, b *workload.Batch) error {
 	for i := range b.Len() {
 		e := b.At(i)
 		since := ln.meter.now()
+		sent := since
 		if ln.nanosPerEvent > 0 {
 			since = ln.due(e.Ordinal)
 			if err := ln.wait(ctx, since); err != nil {
 				return err
 			}
-			ln.meter.late(ln.clock - since)
+			sent = ln.clock
+			ln.meter.late(sent - since)
 		}
 		if err := ln.target.Do(ctx, e); err != nil {
 			return fmt.Errorf("bench: do: %w", err)
@@ -315,7 +317,7 @@ func (ln *lane) singles(ctx context.Context, b *workload.Batch) error {
 		ln.sent++
 		ln.acked, ln.marks.acked = ln.sent, e.Ordinal+1
 		ln.clock = ln.meter.now()
-		ln.meter.record(ln.clock-since, 1)
+		ln.meter.record(ln.clock-since, ln.clock-sent, 1)
 		ln.meter.mergeNow(ln.clock)
 		ln.meter.sent.Store(ln.sent)
 		ln.meter.acked.Store(ln.acked)

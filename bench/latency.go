@@ -58,10 +58,24 @@ type meter struct {
 	mu     sync.Mutex
 	total  *hdr.Histogram
 	second *hdr.Histogram
-	lates  *hdr.Histogram
+	opens  *openTimes // nil in a closed loop
 	end    time.Duration
 
 	series []Progress // belongs to the goroutine of report until it is stopped
+}
+
+// openTimes are what an open loop has besides the latencies, which run from when events
+// were due: service is from when they were sent, lates how late that was.
+type openTimes struct{ service, lates *hdr.Histogram }
+
+func newOpenTimes() *openTimes { return &openTimes{newHistogram(2), newHistogram(2)} }
+
+// merge takes over what o has, which is empty afterwards.
+func (t *openTimes) merge(o *openTimes) {
+	t.service.Merge(o.service)
+	t.lates.Merge(o.lates)
+	o.service.Reset()
+	o.lates.Reset()
 }
 
 // seriesMax bounds the seconds of a load that are kept: the last hour.
@@ -80,7 +94,7 @@ func newMeter(l *Load) *meter {
 		m.digits = 2
 	}
 	if l.Rate > 0 {
-		m.lates = newHistogram(2)
+		m.opens = newOpenTimes()
 	}
 	return m
 }
@@ -89,7 +103,7 @@ func newMeter(l *Load) *meter {
 type laneMeter struct {
 	meter  *meter
 	times  *hdr.Histogram
-	lates  *hdr.Histogram
+	opens  *openTimes    // nil in a closed loop
 	merged int64         // when
 	sent   atomic.Uint64 // the lane's Store publishes to progress's Load
 	acked  atomic.Uint64 // the same
@@ -97,8 +111,8 @@ type laneMeter struct {
 
 func (m *meter) lane() *laneMeter {
 	lm := &laneMeter{meter: m, times: newHistogram(m.digits)}
-	if m.lates != nil {
-		lm.lates = newHistogram(2)
+	if m.opens != nil {
+		lm.opens = newOpenTimes()
 	}
 	m.lanes = append(m.lanes, lm)
 	return lm
@@ -107,9 +121,13 @@ func (m *meter) lane() *laneMeter {
 // now is the time since the start, in nanoseconds.
 func (lm *laneMeter) now() int64 { return int64(time.Since(lm.meter.start)) }
 
-// record records that so many events were acknowledged after so many nanoseconds.
-func (lm *laneMeter) record(nanos int64, events uint64) {
+// record records that so many events were acknowledged after so many nanoseconds, and
+// how many of them since they were sent.
+func (lm *laneMeter) record(nanos, sinceSent int64, events uint64) {
 	_ = lm.times.RecordValues(bounded(nanos), int64(events)) // bounded fits
+	if lm.opens != nil {
+		_ = lm.opens.service.RecordValues(bounded(sinceSent), int64(events)) // the same
+	}
 	if nanos > lm.meter.after {
 		lm.meter.slow(time.Duration(nanos))
 	}
@@ -123,7 +141,7 @@ func (lm *laneMeter) mergeNow(now int64) {
 	}
 }
 
-func (lm *laneMeter) late(nanos int64) { _ = lm.lates.RecordValue(bounded(nanos)) }
+func (lm *laneMeter) late(nanos int64) { _ = lm.opens.lates.RecordValue(bounded(nanos)) }
 
 func bounded(nanos int64) int64 { return min(max(nanos, 0), latencyHighest) }
 
@@ -134,9 +152,8 @@ func (lm *laneMeter) merge() {
 	m.second.Merge(lm.times)
 	m.total.Merge(lm.times)
 	lm.times.Reset()
-	if lm.lates != nil {
-		m.lates.Merge(lm.lates)
-		lm.lates.Reset()
+	if lm.opens != nil {
+		m.opens.merge(lm.opens)
 	}
 	m.end = max(m.end, time.Since(m.start))
 }
@@ -205,8 +222,8 @@ func (m *meter) measured() Measured {
 	for _, lm := range m.lanes {
 		r.Events += lm.acked.Load()
 	}
-	if m.lates != nil {
-		r.Late = LatencyOf(m.lates)
+	if m.opens != nil {
+		r.Service, r.Late = LatencyOf(m.opens.service), LatencyOf(m.opens.lates)
 	}
 	return r
 }

@@ -97,6 +97,8 @@ type Measured struct {
 	// Series is what happened in each second of the last hour, and in the part of a
 	// second at the end.
 	Series []Progress
+	// Service is, in an open loop, the latency from when events were sent.
+	Service Latency
 	// Late is, in an open loop, by how much events were sent after they were due; one
 	// event in 64 is looked at.
 	Late Latency

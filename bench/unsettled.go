@@ -12,6 +12,7 @@ type unsettled struct {
 // run is some events that were sent one after the other.
 type run struct {
 	since int64  // when, or when they were due
+	sent  int64  // when
 	end   uint64 // how many events the lane had sent after the last of them
 	next  uint64 // the ordinal after that of the last of them
 }
@@ -19,13 +20,13 @@ type run struct {
 // stampEvents is how many events of a closed loop share one reading of the clock.
 const stampEvents = 64
 
-// add begins a run.
-func (u *unsettled) add(since int64) {
+// add begins a run of events that wait since one time and are sent at another.
+func (u *unsettled) add(since, sent int64) {
 	if len(u.runs) == cap(u.runs) && u.head > len(u.runs)/2 {
 		u.runs = u.runs[:copy(u.runs, u.runs[u.head:])]
 		u.head = 0
 	}
-	u.runs = append(u.runs, run{since: since})
+	u.runs = append(u.runs, run{since: since, sent: sent})
 }
 
 // grow makes an event part of the last run.

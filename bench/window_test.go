@@ -205,6 +205,11 @@ func TestOpenLoopCountsFromWhenAnEventWasDue(t *testing.T) {
 		if r.Late.Max < int64(700*time.Millisecond) {
 			t.Errorf("the stall made events late: %+v", r.Late)
 		}
+		// The window of 100 is what the stall delays after it was sent; the others are sent
+		// late, and answered at once.
+		if r.Service.Max < int64(800*time.Millisecond) || r.Service.P90 > int64(time.Millisecond) {
+			t.Errorf("the service of an event runs from when it was sent: %+v", r.Service)
+		}
 	})
 }
 
@@ -246,7 +251,7 @@ func TestDurationAndProgressFollowTheClock(t *testing.T) {
 func TestUnsettledKeepsItsMemory(t *testing.T) {
 	var u unsettled
 	for sent := uint64(1); sent <= 1_000_000; sent++ {
-		u.add(0)
+		u.add(0, 0)
 		u.grow(sent, sent)
 		if sent > 1000 {
 			u.settle(sent-1000, func(r run, events uint64) {

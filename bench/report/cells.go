@@ -33,19 +33,14 @@ func letter(i int) string {
 	return fmt.Sprint(i)
 }
 
-// machine is the letter of a result's machine, and its sync.
+// machine is the letter of a result's machine.
 func (r *Result) machine(all []*Result) string {
-	return letter(slices.Index(machines(all), machineWords(r))) + ", sync " + Nanos(r.Machine.Sync.P50)
+	return letter(slices.Index(machines(all), machineWords(r)))
 }
 
-// input is what was sent, and after what.
-func (r *Result) input() string {
-	s := fmt.Sprintf("%s, %d B", r.Input, r.EventBytes)
-	if r.Warmup > 0 {
-		s += fmt.Sprintf(", after %s", plural(r.Warmup, "event"))
-	}
-	return s
-}
+// event is the size of an event, and warmup how many came before.
+func (r *Result) event() string  { return fmt.Sprintf("%d B", r.EventBytes) }
+func (r *Result) warmup() string { return Count(r.Warmup) }
 
 func (r *Result) senders() string {
 	if r.Window == 0 {

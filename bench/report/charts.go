@@ -29,7 +29,7 @@ func Charts(results []*Result) ([]Chart, error) {
 	for _, s := range p.sections() {
 		entries := p.entries(s.kinds...)
 		switch s.title {
-		case streamingTitle, callsTitle:
+		case streamingTitle, ratesTitle, callsTitle:
 			d.loads(s.title, entries)
 		case growthTitle:
 			d.curves(s.title, entries)
@@ -76,14 +76,24 @@ func (d *drawer) loads(section string, entries []entry) {
 			rates = append(rates, chart.Line{Name: e.name(), Points: e.rates()})
 		}
 	}
-	for part, lines := range slices.Collect(slices.Chunk(times, chart.LinesMax)) {
+	for part, lines := range evenly(times, chart.LinesMax) {
 		svg, err := chart.Percentiles(lines)
 		d.add(section, "latency", part, svg, err)
 	}
-	for part, lines := range slices.Collect(slices.Chunk(rates, chart.LinesMax)) {
+	for part, lines := range evenly(rates, chart.LinesMax) {
 		svg, err := chart.Throughput(lines)
 		d.add(section, "throughput", part, svg, err)
 	}
+}
+
+// evenly splits a list into as few parts of most or fewer as it takes, about as long as
+// each other: a last chart with one line compares with nothing.
+func evenly[T any](list []T, most int) [][]T {
+	if len(list) == 0 {
+		return nil
+	}
+	parts := (len(list) + most - 1) / most
+	return slices.Collect(slices.Chunk(list, (len(list)+parts-1)/parts))
 }
 
 // name is what a chart calls a load.
@@ -179,7 +189,7 @@ func (d *drawer) cpu(section string, entries []entry) {
 		}
 	}
 	stages := largestFirst(seconds)
-	for part, some := range slices.Collect(slices.Chunk(bars, chart.BarsMax)) {
+	for part, some := range evenly(bars, chart.BarsMax) {
 		svg, err := chart.CPU(stages, some)
 		d.add(section, "shards", part, svg, err)
 	}

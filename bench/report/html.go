@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -29,8 +30,8 @@ type htmlTable struct {
 }
 
 type htmlCell struct {
-	Text       string
-	Words, Bad bool
+	Text             string
+	Words, Bad, Long bool
 }
 
 type htmlChart struct {
@@ -63,7 +64,7 @@ func (p *Page) HTML() ([]byte, error) {
 func (p *Page) htmlSection(s section) htmlSection {
 	h := htmlSection{Title: s.title}
 	for _, t := range s.tables(p.entries(s.kinds...)) {
-		h.Tables = append(h.Tables, t.html())
+		h.Tables = append(h.Tables, t.folded().html())
 	}
 	for _, c := range p.Charts {
 		if c.Section == s.title {
@@ -82,7 +83,7 @@ func inline(svg []byte) template.HTML {
 }
 
 func (t *table) html() htmlTable {
-	h := htmlTable{Caption: t.caption, Notes: t.notes}
+	h := htmlTable{Caption: t.caption, Notes: slices.Concat(t.notes, t.details)}
 	words := make([]bool, len(t.head)) // of each column
 	for _, r := range t.rows {
 		for i, c := range r {
@@ -95,7 +96,7 @@ func (t *table) html() htmlTable {
 	for _, r := range t.rows {
 		var list []htmlCell
 		for i, c := range r {
-			list = append(list, htmlCell{Text: strings.Trim(c, "`"), Words: words[i], Bad: strings.Contains(c, "FAILED")})
+			list = append(list, htmlCell{Text: strings.ReplaceAll(strings.Trim(c, "`"), "**", ""), Words: words[i], Bad: strings.Contains(c, "FAILED") || c == "missed", Long: len(c) > longMin})
 		}
 		h.Rows = append(h.Rows, list)
 	}
@@ -105,3 +106,6 @@ func (t *table) html() htmlTable {
 // wordsMin is the length above which a cell with letters is text rather than a number
 // with its unit.
 const wordsMin = 9
+
+// longMin is the length above which a cell may be broken into lines.
+const longMin = 48

@@ -19,6 +19,7 @@ const (
 	ofSweep
 	ofFindMax
 	ofPeers
+	ofGuest
 	ofKilled // other stores, opened after a kill
 	ofNothing
 )
@@ -29,6 +30,8 @@ func (r *Result) kind() kind {
 		return ofKilled
 	case r.Peer != nil:
 		return ofPeers
+	case r.Guest != nil:
+		return ofGuest
 	case len(r.LimitRows) > 0:
 		return ofLimit
 	case len(r.Curve) > 0:

@@ -51,6 +51,7 @@ type section struct {
 // Titles of sections that have charts.
 const (
 	streamingTitle = "Streaming"
+	ratesTitle     = "At a rate"
 	callsTitle     = "Calls"
 	growthTitle    = "Cost as work grows"
 	cpuTitle       = "Where the time goes"
@@ -58,19 +59,31 @@ const (
 
 func (p *Page) sections() []section {
 	return []section{
-		{"How to read them", "reading", nil, "", nil},
-		{"Against the limit", "limit", []kind{ofLimit}, "loadgen limit --keys 1M --dist zipf:0.99 --json bench/results/31-limit.json", limitTable},
+		{"Goals, and what was reached", "goals", all(), "make results", goalTable},
+		{"How to read this page", "reading", nil, "", nil},
+		{"Against the limit", "limit", []kind{ofLimit}, "loadgen limit --keys 1M --dist zipf:0.99 --durable --json bench/results/31-limit.json", limitTables},
 		{"Against rivals", "rivals", []kind{ofPeers}, "loadgen peers --json bench/results/peers.json", peersTables},
-		{streamingTitle, "streaming", []kind{ofStream, ofRate}, "loadgen run --keys 1M --dist zipf:0.99 --verify --json bench/results/11-keys.json", loadTable},
+		{streamingTitle, "streaming", []kind{ofStream}, "loadgen run --keys 1M --dist zipf:0.99 --verify --json bench/results/11-keys.json", loadTable},
+		{ratesTitle, "rates", []kind{ofRate}, "loadgen run --rate 200k --keys 1M --verify --json bench/results/52-rate.json", ratesTable},
+		{"The highest rate at a bounded latency", "knee", []kind{ofFindMax}, "loadgen find-max --keys 1M --limit 'p99<20ms' --json bench/results/76-knee.json", stepsTables},
 		{callsTitle, "calls", []kind{ofCalls}, "loadgen run --door do --producers 64 --json bench/results/42-calls.json", loadTable},
+		{"A service in the same process", "guest", []kind{ofGuest}, "loadgen guest --json bench/results/77-guest.json", guestTable},
 		{"Recovery", "recovery", []kind{ofRecovery}, "loadgen run --dir d --events 5M --abandon && loadgen recover d --json bench/results/64-recover.json", recoveryTable},
 		{"Recovery beside rivals", "killed", []kind{ofKilled}, "loadgen peers --json bench/results/81-peers.json", killedTable},
-		{growthTitle, "growth", []kind{ofSweep, ofFindMax}, "loadgen sweep --vary keys=100k,1M,10M --json bench/results/71-keys.json", growthTables},
+		{growthTitle, "growth", []kind{ofSweep}, "loadgen sweep --vary keys=100k,1M,10M --json bench/results/71-keys.json", growthTables},
 		{"Memory", "memory", []kind{ofStream, ofRate, ofCalls}, "loadgen run --keys 10M --warmup 10M --verify --json bench/results/19-keys.json", memoryTable},
 		{cpuTitle, "cpu", []kind{ofStream, ofRate, ofCalls}, "loadgen run --keys 1M --profile results/profile --json bench/results/11-keys.json", cpuTables},
 		{"Where it loses, and why", "losses", nil, "", nil},
 		{"How to repeat them", "repeating", nil, "", nil},
 	}
+}
+
+// all are the kinds of all results.
+func all() (kinds []kind) {
+	for k := ofStream; k < ofNothing; k++ {
+		kinds = append(kinds, k)
+	}
+	return kinds
 }
 
 // Markdown puts the page between the markers of an old one, or, if old has none, into a

@@ -35,12 +35,15 @@ func measured(door bench.Door, rate float64) *Result {
 
 // several are results of every kind.
 func several() []*Result {
-	limit, sweep, knee, peer, recovery := result(), result(), result(), result(), result()
+	limit, sweep, knee, peer, recovery, guest := result(), result(), result(), result(), result(), result()
 	recovery.Events, recovery.Command = 0, "loadgen recover d"
-	for r, command := range map[*Result]string{limit: "loadgen limit", sweep: "loadgen sweep --vary keys=100k,1M", knee: "loadgen find-max", peer: "peers --rounds 3"} {
+	for r, command := range map[*Result]string{limit: "loadgen limit", sweep: "loadgen sweep --vary keys=100k,1M", knee: "loadgen find-max", peer: "peers --rounds 3", guest: "loadgen guest"} {
 		r.Recovery, r.Command = nil, command
 	}
 	limit.LimitRows = []LimitRow{{Name: "L5", EventsPerSecond: stats.Spread{Median: 2e6}, Ratio: stats.Spread{Median: 0.75, Min: 0.7, Max: 0.8}}}
+	limit.Durable = &Variant{EventsPerSecond: stats.Spread{Median: 1e6}, Ratio: stats.Spread{Median: 0.9}}
+	guest.Guest = &Guest{RequestsPerSecond: 2000, Peak: 3e6, P99: stats.Spread{Median: 1.4, Min: 1.2, Max: 1.6}, With: GuestTimes{Response: bench.Latency{P99: 4e5}}}
+	guest.Rate = 9e5
 	limit.Samples = []Sample{{Name: "engine", Rounds: []float64{1, 2, 3}}}
 	half := stats.Spread{Median: 0.5}
 	sweep.Curve = []Point{{"100k", stats.Spread{Median: 60, Min: 55, Max: 70}, &half}, {"1M", stats.Spread{Median: 120}, &half}}
@@ -49,7 +52,9 @@ func several() []*Result {
 	peer.Peer = &Peer{Name: "pebble", About: "Get and Set in a batch", RatioToKeyfold: 0.04, Cores: 1.9, RSSBytes: 600 << 20}
 	killed := result()
 	killed.Command, killed.Events, killed.Peer = "peers --rounds 3", 0, &Peer{Name: "handb", PerKey: true, DiskBytes: 3 << 20}
-	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed}
+	rate := measured(bench.Batched, 5000)
+	rate.Command, rate.Service, rate.Late = rate.Command+" --rate 5000", &bench.Latency{P99: 7e6}, &bench.Latency{P99: 2e6}
+	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed, guest, rate}
 }
 
 func markdown(t *testing.T, p Page, old string) string {
@@ -65,12 +70,16 @@ func TestPageHasASectionForEveryKindOfResult(t *testing.T) {
 	page := markdown(t, Page{Results: several()}, "")
 	at := 0
 	for _, want := range []string{
-		"# Benchmarks", "## How to read them",
-		"## Against the limit", "| L5 | 2,000,000 | 0.75 | 0.70 | 0.80 | 3 | durable | every key | 42 | A, sync 196µs | unknown | 2026-11-22 |",
-		"## Against rivals", "| pebble |", "| 0.04 |", "sum of all keys", "- pebble: Get and Set in a batch",
-		"## Streaming", "| 1,500,000 |", "## Calls", "2 calling",
-		"## Recovery", "| 0.500 | 3,399 |", "## Recovery beside rivals", "| handb |", "| 3.0 MiB |", "## Cost as work grows", "| keys |", "| 1M | 120.0 |", "| 2.00 |", "no: p99<2ms",
-		"## Memory", "| 1.0 GiB |", "| 0.001 |", "## Where the time goes", "go test ./bench", "`shard-00 apply`", "| 60.0 % |",
+		"# Benchmarks", "## Goals, and what was reached", "| Source, of the limit row L4b | at least 0.5 | - | not measured | - |",
+		"| net/http handler, p99 with the engine over without | at most 1.5 | **1.4** (2 shards) | reached | 8 |", "## How to read this page",
+		"## Against the limit", "durable · verified: every key · seed 42 · machine A · sync 196µs · revision unknown · 2026-11-22**",
+		"| L5 | 2,000,000 | 0.75 | 0.70 | 0.80 |", "| itself, durable (its rate over the engine's) | 1,000,000 | 0.90 |",
+		"## Against rivals", "verified: sum of all keys", "| pebble |", "| 0.04 |", "<summary>What the rows are</summary>", "- pebble: Get and Set in a batch",
+		"## Streaming", "| 1,500,000 |", "## At a rate", "5,000/s", "| response |", "| service |", "| 7ms |", "| lag |", "| 2ms |",
+		"## The highest rate at a bounded latency", "no: p99<2ms", "## Calls", "2 calling",
+		"## A service in the same process", "| with, response |", "| 400µs |", "| 1.40 |", "## Recovery", "| 0.500 | 3,399 |", "## Recovery beside rivals", "| handb |", "| 3.0 MiB |",
+		"## Cost as work grows", "| keys |", "| 1M | 120.0 |", "| 2.00 |",
+		"## Memory", "| 1.0 GiB |", "| 0.001 |", "## Where the time goes", "go test ./bench", "`shard-00 apply` | 60.0 % | 0.60 | `example.org/k.(*Shard).apply` | 50.0 % |",
 		"## Where it loses, and why", "## How to repeat them", "make results", "## Commands", "1. `loadgen run --keys 1M --door producer`", "7. `peers --rounds 3`",
 		"## Machines", "A. EPYC · CPUs 0-1",
 	} {
@@ -102,6 +111,30 @@ func TestPageKeepsWhatIsOutsideItsMarkers(t *testing.T) {
 	}
 }
 
+// Goal: what all rows of a table say stands above it, and what only some say stays in the
+// rows: nothing that a row must say is lost.
+func TestWhatAllRowsSayStandsAboveThem(t *testing.T) {
+	a, b := &entry{number: 1, Result: result(), machine: "A"}, &entry{number: 2, Result: result(), machine: "A"}
+	b.Seed = 43
+	rows := newTable("input", "events/s")
+	rows.row(a, "the same", "5")
+	rows.row(b, "the same", "5")
+	f := rows.folded()
+	if !slices.Equal(f.head, []string{"#", "events/s", "seed"}) || !slices.Equal(f.rows[1], []string{"2", "5", "43"}) {
+		t.Errorf("%q, %q", f.head, f.rows)
+	}
+	for _, want := range []string{"the same", "durable", "every key", "machine A", "sync 196", "revision", "2026-11-22"} {
+		if !strings.Contains(f.caption, want) {
+			t.Errorf("%q is not in %q", want, f.caption)
+		}
+	}
+	single := newTable("input", "events/s")
+	single.row(a, "only one", "5")
+	if f := single.folded(); !slices.Equal(f.head, []string{"#", "input", "events/s"}) {
+		t.Errorf("a single row lost what it is about: %q", f.head)
+	}
+}
+
 func TestRowsOfATableHaveTheSameCells(t *testing.T) {
 	cells := 0
 	for line := range strings.Lines(markdown(t, Page{Results: several()}, "")) {
@@ -127,7 +160,7 @@ func TestChartsBelongToTheirSections(t *testing.T) {
 		files = append(files, c.File)
 	}
 	want := []string{
-		"streaming-latency.svg", "streaming-throughput.svg", "calls-latency.svg", "calls-throughput.svg",
+		"streaming-latency.svg", "streaming-throughput.svg", "at-a-rate-latency.svg", "at-a-rate-throughput.svg", "calls-latency.svg", "calls-throughput.svg",
 		"cost-as-work-grows-keys.svg", "where-the-time-goes-shards.svg",
 	}
 	if !slices.Equal(files, want) {
@@ -143,6 +176,9 @@ func TestChartsOfManyResultsAreSeveral(t *testing.T) {
 	var many []*Result
 	for range 9 {
 		many = append(many, measured(bench.Batched, 0))
+	}
+	if parts := evenly(many, 8); len(parts) != 2 || len(parts[0]) != 5 || len(parts[1]) != 4 || evenly(many[:0], 8) != nil {
+		t.Errorf("nine lines are split into %d charts, the first with %d", len(parts), len(parts[0]))
 	}
 	charts, err := Charts(many)
 	if err != nil || !slices.ContainsFunc(charts, func(c Chart) bool { return c.File == "streaming-latency-2.svg" }) {

@@ -57,8 +57,11 @@ type Measured struct {
 	Latency         bench.Latency `json:"latency_ns"`
 	// LatencyHDR are all latencies, as an HdrHistogram, V2, compressed, in base64:
 	// those of several runs can be added up, which percentiles cannot.
-	LatencyHDR string         `json:"latency_hdr,omitempty"`
-	Late       *bench.Latency `json:"late_ns,omitempty"`
+	LatencyHDR string `json:"latency_hdr,omitempty"`
+	// Service and Late are what Latency consists of in an open loop: from when events were
+	// sent, and how late that was.
+	Service *bench.Latency `json:"service_ns,omitempty"`
+	Late    *bench.Latency `json:"late_ns,omitempty"`
 	// Series is what happened in each second.
 	Series []Second `json:"series,omitempty"`
 }
@@ -120,7 +123,7 @@ func (r *Result) SetMeasured(m bench.Measured) {
 	r.EventsPerSecond = m.PerSecond()
 	r.Latency = m.Latency
 	if r.Rate > 0 {
-		r.Late = &m.Late
+		r.Service, r.Late = &m.Service, &m.Late
 	}
 }
 

@@ -65,6 +65,9 @@ func (r *Result) End(w io.Writer) {
 		row(w, "result", "%s in %.2f s: %s events/s, %s", plural(r.Events, "event"), r.Seconds, Count(int64(r.EventsPerSecond)), r.Durability())
 		row(w, "latency", "%s", latencyWords(r.Latency, r.since()))
 	}
+	if r.Service != nil {
+		row(w, "service", "%s", latencyWords(*r.Service, "from when events were sent"))
+	}
 	if r.Late != nil {
 		row(w, "late", "%s", latencyWords(*r.Late, "how late events were sent; part of the latency above"))
 	}
