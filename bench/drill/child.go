@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/store"
@@ -29,6 +31,8 @@ type Orders struct {
 	Producers int     `json:"producers"`
 	Window    int     `json:"window"`
 	Rate      float64 `json:"rate"`
+	// Moves says that partitions move between the shards meanwhile, at random.
+	Moves bool `json:"moves"`
 	// Rest: send nothing, close the store and end.
 	Rest bool `json:"rest"`
 }
@@ -93,10 +97,38 @@ func (o *Orders) do(ctx context.Context, t bench.Target) error {
 	if err != nil {
 		return err
 	}
+	running, over := context.WithCancel(ctx)
+	var moves sync.WaitGroup
+	var moved error
+	if m, ok := t.(mover); ok && o.Moves && t.Shards() > 1 {
+		moves.Go(func() { moved = o.move(running, m, t.Shards()) })
+	}
 	_, err = bench.Run(ctx, t, bench.Load{
 		Source: stream, Producers: o.Producers, Window: o.Window, Rate: o.Rate, Mark: marks.Set,
 	})
-	return err
+	over()
+	moves.Wait()
+	return errors.Join(err, moved)
+}
+
+// A mover is a store whose partitions can move.
+type mover interface {
+	Move(ctx context.Context, partition, shard int) error
+}
+
+// movedPartitions are so few that each of them moves again and again.
+const movedPartitions = 128
+
+// move moves partitions until ctx ends.
+func (o *Orders) move(ctx context.Context, m mover, shards int) error {
+	random := rand.New(rand.NewPCG(o.Stream.Seed, 0x6d6f7665))
+	for ctx.Err() == nil {
+		err := m.Move(ctx, random.IntN(movedPartitions), random.IntN(shards))
+		if err != nil && ctx.Err() == nil {
+			return fmt.Errorf("drill: move: %w", err)
+		}
+	}
+	return nil
 }
 
 // survives says that what was acknowledged survives a kill. What is only applied need

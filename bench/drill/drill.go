@@ -25,7 +25,7 @@ type Options struct {
 	Work string
 	// Store is what to open. With Shards 0 the count changes now and then, with the
 	// Device AnyDevice the device. Every other child or so has its shards
-	// read, and every other one its syncs queued.
+	// read, every other one its syncs queued, and every other one its partitions move.
 	Store store.Options
 	// Keys and Dist are those of the streams; Producers, Window and Rate say how they
 	// are sent.
@@ -79,8 +79,9 @@ type Round struct {
 	// Shards is how many the child had, Device what wrote its log.
 	Shards int
 	Device string
-	// Read says that shards read the events, instead of being sent them.
-	Read bool
+	// Read says that shards read the events, instead of being sent them, Moves that
+	// partitions moved meanwhile.
+	Read, Moves bool
 	// Alive is how long it was under load.
 	Alive time.Duration
 	// Recovery is what its opening of the store took.
@@ -158,6 +159,7 @@ func (d *drill) orders(rest bool) *Orders {
 	o := &Orders{
 		Round: d.round, Work: d.Work, Store: d.now, Producers: d.Producers, Window: d.Window, Rate: d.Rate, Rest: rest,
 		Stream: workload.Generated{Keys: d.Keys, Dist: d.Dist, Seed: d.random.Uint64()},
+		Moves:  d.now.Shards > 1 && d.random.IntN(2) == 0,
 	}
 	return o
 }
@@ -232,7 +234,7 @@ func (d *drill) judge(o *Orders, r Round) error {
 	if r.Found, err = d.compare(o); err != nil {
 		return err
 	}
-	r.Shards, r.Device, r.Read = o.Store.Shards, o.Store.Device, o.Store.Read
+	r.Shards, r.Device, r.Read, r.Moves = o.Store.Shards, o.Store.Device, o.Store.Read, o.Moves
 	d.add(r)
 	if !r.Found.OK() {
 		return nil // the files stay for whoever looks into it

@@ -252,4 +252,9 @@ func (s *folded[E]) Shards() int {
 	return len(stats.Shards)
 }
 
+// Move moves a partition to another shard.
+func (s *folded[E]) Move(ctx context.Context, partition, shard int) error {
+	return s.engine.Move(ctx, partition, shard)
+}
+
 func (s *folded[E]) Close(ctx context.Context) error { return s.engine.Shutdown(ctx) }

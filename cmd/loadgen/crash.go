@@ -112,6 +112,9 @@ func (c *crashCommand) remove(dir string) error {
 func roundWords(r drill.Round) string {
 	door := map[bool]string{false: "producer", true: "source"}[r.Read]
 	s := fmt.Sprintf("%4d  shards %d · %-7s · %-8s · alive %4d ms", r.Number, r.Shards, r.Device, door, r.Alive.Milliseconds())
+	if r.Moves {
+		s += " · moves"
+	}
 	if r.Opening > 0 {
 		s += fmt.Sprintf(" · %d killed while opening", r.Opening)
 	}
