@@ -51,7 +51,7 @@ func (t *Table[K, S, E, R]) scan(ctx context.Context, yield func(k K, s *S) bool
 		missed := []uint32(nil)
 		for index, owned := range b.engine.byShard(left) {
 			for part := range slices.Chunk(owned, partitionsPerVisit) {
-				elsewhere, err := b.visit(ctx, b.engine.shards[index], part, yield)
+				elsewhere, err := b.visit(ctx, b.engine.shards()[index], part, yield)
 				if err != nil {
 					return err
 				}
@@ -89,7 +89,7 @@ func (b *binding[K, S, E, R]) visit(ctx context.Context, s *shard.Shard, partiti
 
 // byShard lists partitions by the shard that owns them now.
 func (e *Engine) byShard(partitions []uint32) [][]uint32 {
-	out := make([][]uint32, len(e.shards))
+	out := make([][]uint32, len(e.shards()))
 	owners := e.route.Load().owner
 	for _, id := range partitions {
 		out[owners[id]] = append(out[owners[id]], id)

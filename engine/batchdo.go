@@ -91,9 +91,6 @@ func (r *batchRound) begin(e *Engine, ack Ack) {
 	r.encoded, r.pending, r.sent = r.encoded[:0], r.pending[:0], r.sent[:0]
 	clear(r.order)
 	r.order = r.order[:0]
-	if r.byShard == nil {
-		r.byShard = make([][]prepared, len(e.shards))
-	}
 }
 
 // prepare encodes all operations. Those that cannot be are finished.
@@ -128,6 +125,9 @@ func (r *batchRound) note(err error) {
 func (r *batchRound) sendAll(ctx context.Context) {
 	for len(r.pending) > 0 {
 		route := r.engine.route.Load()
+		for len(r.byShard) < len(r.engine.shards()) {
+			r.byShard = append(r.byShard, nil)
+		}
 		for index := range r.byShard {
 			r.byShard[index] = r.byShard[index][:0]
 		}
@@ -149,7 +149,7 @@ const batchBlockBytes = 128 << 10
 // sendTo sends operations to one shard, in as few blocks as its inbox takes, and
 // returns those that must be routed again.
 func (r *batchRound) sendTo(ctx context.Context, route *route, index int, ops []prepared) []prepared {
-	bytesMax := min(batchBlockBytes, r.engine.shards[index].Inbox().MaxBlock())
+	bytesMax := min(batchBlockBytes, r.engine.shards()[index].Inbox().MaxBlock())
 	for len(ops) > 0 {
 		n, bytes := 0, shard.BlockHeaderBytes
 		for n < len(ops) && (n == 0 || bytes+ops[n].to-ops[n].from <= bytesMax) {

@@ -26,9 +26,10 @@ type Engine struct {
 	memory   *slab.Arena // of all tables
 	owners   []uint16    // of the partitions, when the engine was opened
 
-	shards []*shard.Shard
-	route  atomic.Pointer[route] // the stores of Open and of moves publish to every call
-	moves  chan struct{}         // of capacity 1: taken by whoever moves partitions
+	fleet  atomic.Pointer[[]*shard.Shard] // the stores of Open and Resize publish to every call; it only grows
+	route  atomic.Pointer[route]          // the stores of Open and of moves publish to every call
+	moves  chan struct{}                  // of capacity 1: taken by whoever moves partitions
+	unsure error                          // why the manifest may name more shards than there are; of whoever has taken moves
 	slots  shard.Slots
 	spare  shard.FreeList // slots of batches, producers and feeds
 	// sources counts those that were given to shards; each add takes the next shard.
@@ -72,7 +73,7 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		return e.closing.err
 	case <-ctx.Done():
 	}
-	for _, s := range e.shards {
+	for _, s := range e.shards() {
 		s.Hurry()
 	}
 	<-e.closing.done
@@ -81,15 +82,15 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 
 func (e *Engine) end() error {
 	close(e.closing.begun)
-	for _, s := range e.shards {
+	for _, s := range e.shards() {
 		s.Relent()
 	}
 	e.moves <- struct{}{} // for good
-	for _, s := range e.shards {
+	for _, s := range e.shards() {
 		s.Stop()
 	}
 	var errs []error
-	for _, s := range e.shards {
+	for _, s := range e.shards() {
 		errs = append(errs, s.Wait(context.Background()))
 	}
 	e.dropFormer()
@@ -107,7 +108,8 @@ func (e *Engine) Snapshot(ctx context.Context) error {
 	if e.inside() {
 		return ErrInside
 	}
-	return eachShard(len(e.shards), func(i int) error { return e.shards[i].Snapshot(ctx) })
+	shards := e.shards()
+	return eachShard(len(shards), func(i int) error { return shards[i].Snapshot(ctx) })
 }
 
 // eachShard runs f for all shards at once and joins their errors. Code of the user's

@@ -36,8 +36,8 @@ func (e *Engine) Move(ctx context.Context, partition, to int) error {
 	if partition < 0 || partition >= e.manifest.Partitions {
 		return fmt.Errorf("keyfold: there is no partition %d: the store has %d", partition, e.manifest.Partitions)
 	}
-	if to < 0 || to >= len(e.shards) {
-		return fmt.Errorf("keyfold: there is no shard %d: the engine has %d", to, len(e.shards))
+	if count := len(e.shards()); to < 0 || to >= count {
+		return fmt.Errorf("keyfold: there is no shard %d: the engine has %d", to, count)
 	}
 	if err := e.takeTurn(ctx); err != nil {
 		return err
@@ -88,18 +88,19 @@ func (e *Engine) moveInTurn(partition uint32, to int, moved chan<- error) {
 }
 
 func (e *Engine) move(partition uint32, to int) error {
-	r := e.route.Load()
+	r, shards := e.route.Load(), e.shards()
 	from := int(r.owner[partition])
 	if from == to {
 		return nil
 	}
-	if err := errors.Join(e.shards[from].Err(), e.shards[to].Err()); err != nil {
+	if err := errors.Join(shards[from].Err(), shards[to].Err()); err != nil {
 		return err
 	}
-	next := &route{owner: slices.Clone(r.owner), versions: slices.Clone(r.versions)}
+	next := &route{owner: slices.Clone(r.owner), versions: make([]uint16, len(shards))}
+	copy(next.versions, r.versions)
 	next.owner[partition] = uint16(to)
 	next.versions[from]++
-	return shard.Move(e.shards[from], e.shards[to], partition, func() uint64 { return e.reroute(r, next, from) })
+	return shard.Move(shards[from], shards[to], partition, func() uint64 { return e.reroute(r, next, from) })
 }
 
 // reroute replaces the route. The old owner's inbox closes to the old one in between:
@@ -107,7 +108,7 @@ func (e *Engine) move(partition uint32, to int) error {
 // owner gets, and who meets the closed inbox takes the next route and need not wait.
 func (e *Engine) reroute(r, next *route, from int) (cut uint64) {
 	r.next.Store(next)
-	cut = e.shards[from].Inbox().SetRoute(next.versions[from])
+	cut = e.shards()[from].Inbox().SetRoute(next.versions[from])
 	e.route.CompareAndSwap(r, next)
 	r.next.Store(nil) // who still has r must not keep all that follow
 	return cut

@@ -204,8 +204,8 @@ func (c *crowd) check(what string) {
 	}
 }
 
-// Goal: nobody who sends events, reads or scans notices that partitions move, and what
-// was acknowledged survives. Method: many of all kinds on a few partitions, which move
+// Goal: nobody who sends events, reads or scans notices that partitions move and the
+// number of shards changes, and what was acknowledged survives. Method: many of all kinds on a few partitions, which move
 // all the time, then a close or a crash, again and again. Longer: -moves 10000.
 func TestNobodyNoticesMovesUnderLoad(t *testing.T) {
 	const partitions, shards, lives = 8, 3, 4
@@ -217,7 +217,11 @@ func TestNobodyNoticesMovesUnderLoad(t *testing.T) {
 	for life := range lives {
 		c := newCrowd(t, l.engine, table, want)
 		for range *moveCount / lives {
-			must(t, l.engine.Move(context.Background(), random.IntN(partitions), random.IntN(shards)))
+			if random.IntN(10) == 0 {
+				must(t, l.engine.Resize(context.Background(), 1+random.IntN(5)))
+			} else {
+				must(t, l.engine.Move(context.Background(), random.IntN(partitions), random.IntN(shards)))
+			}
 		}
 		c.end()
 		stats, err := l.engine.Stats(t.Context())

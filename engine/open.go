@@ -197,19 +197,21 @@ func (e *Engine) attach(tables []Definition, ids []uint16) error {
 func (e *Engine) start(states []*shard.State, began time.Time) error {
 	cpus := e.options.cpus()
 	r := &route{owner: e.owners, versions: make([]uint16, e.manifest.Shards)}
+	var shards []*shard.Shard
 	for i, state := range states {
 		s, err := shard.New(e.shardConfig(e.manifest, i, cpus[i]), state)
 		if err != nil {
 			return err
 		}
-		e.shards = append(e.shards, s)
+		shards = append(shards, s)
 		if e.recovery.ShardsBefore == 0 {
 			e.recovery.add(state.Report)
 		}
 	}
 	e.recovery.Duration = time.Since(began)
+	e.fleet.Store(&shards)
 	e.route.Store(r)
-	for _, s := range e.shards {
+	for _, s := range shards {
 		s.Start()
 	}
 	for _, b := range e.bindings {

@@ -149,7 +149,7 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 		return err
 	}
 	b.count++
-	if p.binding.engine.shards[index].Idle() && !p.crowded() && !p.binding.engine.inside() {
+	if p.binding.engine.shards()[index].Idle() && !p.crowded() && !p.binding.engine.inside() {
 		p.tryPush(index)
 	}
 	return nil
@@ -165,7 +165,7 @@ func (p *Producer[K, S, E, R]) crowded() bool {
 func (p *Producer[K, S, E, R]) adopt(r *route) {
 	old := p.buffers
 	p.route = r
-	p.buffers = make([]buffer, len(p.binding.engine.shards))
+	p.buffers = make([]buffer, len(p.binding.engine.shards()))
 	for _, b := range old {
 		if b.count == 0 {
 			continue

@@ -179,7 +179,7 @@ func (r *reader[K, S, E, R]) send(index int) bool {
 		o.left(len(block), count)
 		return o.count == 0
 	case ring.Full:
-		r.feed.usher.send(errand{inbox: e.shards[index].Inbox(), bytes: len(block)})
+		r.feed.usher.send(errand{inbox: e.shards()[index].Inbox(), bytes: len(block)})
 	case ring.Stale:
 		e.stale(r.route)
 	case ring.Closed:
@@ -212,6 +212,13 @@ func (r *reader[K, S, E, R]) inFlight() (n uint64) {
 
 // adopt takes a new route. What has not left is split again, in its order.
 func (r *reader[K, S, E, R]) adopt(now *route) {
+	if err := r.feed.grow(&r.refused); err != nil {
+		r.fail(err)
+		for i := range r.feed.outlets {
+			r.feed.outlets[i].drop() // they are not settled, and the source has them
+		}
+		return
+	}
 	r.route = now
 	blocks := make([][]byte, len(r.feed.outlets))
 	sent := make([]uint64, len(r.feed.outlets))

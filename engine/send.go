@@ -47,7 +47,7 @@ func (e *Engine) send(ctx context.Context, hash uint64, block []byte, wait bool)
 // claim copies block into the inbox of a shard, if it has room and still has the
 // route version. No user code runs in between.
 func (e *Engine) claim(index int, version uint16, block []byte) ring.Outcome {
-	s := e.shards[index]
+	s := e.shards()[index]
 	claim, outcome := s.Inbox().Claim(version, len(block))
 	if outcome == ring.Claimed {
 		copy(claim.Bytes, block)
@@ -59,7 +59,7 @@ func (e *Engine) claim(index int, version uint16, block []byte) ring.Outcome {
 
 // unclaimed waits until it makes sense to claim again, or says why it does not.
 func (e *Engine) unclaimed(ctx context.Context, index int, outcome ring.Outcome, n int, wait bool) error {
-	s := e.shards[index]
+	s := e.shards()[index]
 	switch outcome {
 	case ring.Closed:
 		return e.gone(index)
@@ -74,12 +74,20 @@ func (e *Engine) unclaimed(ctx context.Context, index int, outcome ring.Outcome,
 	return nil
 }
 
+// shards are those of the engine. A route never names one that is not among them.
+func (e *Engine) shards() []*shard.Shard {
+	if fleet := e.fleet.Load(); fleet != nil {
+		return *fleet
+	}
+	return nil // Open is at work
+}
+
 // patience is how a caller waits for an ack. All shards wait in the same way.
-func (e *Engine) patience(ack Ack) shard.Patience { return e.shards[0].Patience(ack.level()) }
+func (e *Engine) patience(ack Ack) shard.Patience { return e.shards()[0].Patience(ack.level()) }
 
 // gone is why a shard takes nothing any more.
 func (e *Engine) gone(index int) error {
-	if err := e.shards[index].Err(); err != nil {
+	if err := e.shards()[index].Err(); err != nil {
 		return err
 	}
 	return ErrClosed
@@ -104,7 +112,7 @@ func (e *Engine) admit(ctx context.Context, ack Ack) error {
 
 // inside says whether the caller is a function of a table.
 func (e *Engine) inside() bool {
-	for _, s := range e.shards {
+	for _, s := range e.shards() {
 		if s.Inside() {
 			return true
 		}

@@ -58,7 +58,7 @@ type Feed struct {
 	ended   chan struct{}
 	err     error // published by closing ended
 
-	mu      sync.Mutex // guards the slots of outlets against being given back
+	mu      sync.Mutex // guards outlets against growing, and their slots against being given back
 	closed  bool       // they were
 	settled uint64     // in the end
 	usher   usher
@@ -95,14 +95,15 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 		return nil, err
 	}
 	setDefault(&options.InFlightMax, inFlightDefault)
-	home := int(b.engine.sources.Add(1)-1) % len(b.engine.shards)
+	shards := b.engine.shards()
+	home := int(b.engine.sources.Add(1)-1) % len(shards)
 	r := &reader[K, S, E, R]{
 		binding: b,
 		source:  source,
 		options: options,
 		home:    home,
-		feed:    &Feed{engine: b.engine, shard: b.engine.shards[home], ended: make(chan struct{})},
-		records: make([]Record[K, E], min(pollRecords*len(b.engine.shards), pollRecordsMax)),
+		feed:    &Feed{engine: b.engine, shard: shards[home], ended: make(chan struct{})},
+		records: make([]Record[K, E], min(pollRecords*len(shards), pollRecordsMax)),
 		scratch: make([]byte, 1),
 		route:   b.engine.route.Load(),
 	}
@@ -118,16 +119,9 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 
 // open gives the feed a slot for each shard, and an usher, whose end is the feed's.
 func (f *Feed) open(sink shard.Sink) error {
-	f.outlets = make([]outlet, len(f.engine.shards))
-	for i := range f.outlets {
-		slot, err := f.engine.spareSlot()
-		if err != nil {
-			f.close()
-			return err
-		}
-		slot.Sink = sink
-		slot.Reset()
-		f.outlets[i].slot = slot
+	if err := f.grow(sink); err != nil {
+		f.close()
+		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.usher = usher{errands: make(chan errand, 1), cancel: cancel}
@@ -136,6 +130,22 @@ func (f *Feed) open(sink shard.Sink) error {
 		f.close()
 		close(f.ended)
 	}()
+	return nil
+}
+
+// grow makes an outlet for each shard that has none yet.
+func (f *Feed) grow(sink shard.Sink) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.outlets) < len(f.engine.shards()) {
+		slot, err := f.engine.spareSlot()
+		if err != nil {
+			return err
+		}
+		slot.Sink = sink
+		slot.Reset()
+		f.outlets = append(f.outlets, outlet{slot: slot})
+	}
 	return nil
 }
 

@@ -22,11 +22,12 @@ type Stats struct {
 // Stats asks every shard for its figures and waits for the answers. The figures of a
 // shard that has stopped are zero.
 func (e *Engine) Stats(ctx context.Context) (Stats, error) {
-	out := Stats{Shards: make([]ShardStats, len(e.shards)), Failed: make([]error, len(e.shards))}
+	shards := e.shards()
+	out := Stats{Shards: make([]ShardStats, len(shards)), Failed: make([]error, len(shards))}
 	if e.inside() {
 		return out, ErrInside
 	}
-	for i, s := range e.shards {
+	for i, s := range shards {
 		var err error
 		if out.Shards[i], err = s.Stats(ctx); err != nil {
 			if out.Failed[i] = s.Err(); out.Failed[i] == nil {
