@@ -84,6 +84,10 @@ recovery 61-closed 62-recover closed --keys 1M --events 5M
 recovery 63-killed 64-recover killed --keys 1M --events 5M --abandon --snapshot-bytes 1GiB
 recovery 65-killed 66-recover large --keys 10M --events 20M --abandon
 
+if knows restart cold; then
+  one 67-restart restart --cold --seed 1
+fi
+
 sweep() {
   local name=$1
   shift

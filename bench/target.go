@@ -72,6 +72,11 @@ type Recovery struct {
 	ShardsBefore int `json:"shards_before,omitempty"`
 	// Warnings say what was damaged and could be done without.
 	Warnings []string `json:"warnings,omitempty"`
+	// Live is how many events a second were acknowledged just before a kill, if there
+	// was one.
+	Live float64 `json:"live,omitempty"`
+	// Cold says that the files were dropped from the page cache before.
+	Cold bool `json:"cold,omitempty"`
 	// Parts are nil if the store does not say what took the time.
 	Parts *RecoveryParts `json:"parts,omitempty"`
 }

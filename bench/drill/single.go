@@ -3,6 +3,7 @@ package drill
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/workload"
@@ -11,21 +12,44 @@ import (
 // KillAt runs one child and kills it once so many of its events are acknowledged. It
 // returns how many were, when it looked last; the marks know the rest.
 func KillAt(ctx context.Context, o *Orders, command Commander, events uint64) (uint64, error) {
+	killed, err := KillAfter(ctx, o, command, events, 0)
+	return killed.Acked, err
+}
+
+// Killed is what a child had done when it was killed.
+type Killed struct {
+	// Acked is the ordinal below which every event was acknowledged.
+	Acked uint64
+	// Rate is how many events a second were in the time before.
+	Rate float64
+}
+
+// KillAfter runs one child, waits until so many of its events are acknowledged, leaves
+// it alone for so long, and kills it.
+func KillAfter(ctx context.Context, o *Orders, command Commander, events uint64, live time.Duration) (k Killed, err error) {
 	p, err := start(ctx, o, command)
 	if err != nil {
-		return 0, err
+		return k, err
 	}
 	reached, err := p.until(readyWithin, func() (bool, error) {
 		n, err := o.through()
+		k.Acked = n
 		return n >= events, err
 	})
+	began, before := time.Now(), k.Acked
+	if err == nil && reached && live > 0 {
+		_, err = p.until(live, never)
+	}
+	took := time.Since(began)
 	if err = errors.Join(err, p.kill(), ctx.Err()); err == nil && !reached {
 		err = errors.New("drill: the child ended before it was killed")
 	}
 	if err != nil {
-		return 0, err
+		return k, err
 	}
-	return o.through()
+	k.Acked, err = o.through()
+	k.Rate = float64(k.Acked-before) / max(took.Seconds(), 1e-9)
+	return k, err
 }
 
 // through is the ordinal below which every event is acknowledged.
@@ -68,5 +92,20 @@ func (o *Orders) Judge(ctx context.Context, t bench.Target, missing func(workloa
 		}
 		return nil
 	})
+	return a.End(), err
+}
+
+// Verify compares the states of t with what the child with these orders may have sent,
+// by its marks. The stream need not have an end.
+func (o *Orders) Verify(ctx context.Context, t bench.Target) (workload.Finding, error) {
+	a, err := workload.NewNumbered(o.Stream.Keys)
+	if err != nil {
+		return workload.Finding{}, err
+	}
+	a.Begin()
+	if err := t.All(ctx, func(key []byte, s *workload.Stats) error { a.Have(key, s); return nil }); err != nil {
+		return workload.Finding{}, err
+	}
+	err = o.replay(func(e workload.Event, acked bool) { a.Event(e, acked) })
 	return a.End(), err
 }

@@ -42,11 +42,12 @@ func loadTable(entries []entry) []*table {
 
 // recoveryTable is about openings of stores.
 func recoveryTable(entries []entry) []*table {
-	t := newTable("input", "shards", "seconds", "keys", "keys/s", "from snapshots", "events replayed", "events/s", "log read", "torn")
+	t := newTable("input", "shards", "seconds", "keys", "keys/s", "from snapshots", "events replayed", "events/s", "before the kill", "log read", "torn", "page cache")
 	for i := range entries {
 		r, c := &entries[i], entries[i].Recovery
 		t.row(r, r.Input, fmt.Sprint(r.Shards), fmt.Sprintf("%.3f", c.Seconds), Count(c.Keys), perSecond(c.Keys, c.Seconds), Count(c.SnapshotKeys),
-			Count(c.Events), perSecond(c.Events, c.Seconds), Bytes(c.LogBytes), Bytes(c.TornBytes))
+			Count(c.Events), perSecond(c.Events, c.Seconds), perSecond(uint64(c.Live), 1), Bytes(c.LogBytes), Bytes(c.TornBytes),
+			map[bool]string{false: "as it was", true: "dropped"}[c.Cold])
 	}
 	return t.some()
 }

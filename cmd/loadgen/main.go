@@ -96,6 +96,7 @@ type flags struct {
 	Run     runCommand     `cmd:"" help:"Send one load, measure it, and verify it if asked."`
 	Recover recoverCommand `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
 	Crash   crashCommand   `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
+	Restart restartCommand `cmd:"" help:"Kill a process under full load at a random moment, open what it left, say what that took, and verify every key."`
 	Limit   limitCommand   `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`
 	FindMax findMaxCommand `cmd:"" help:"Find the highest rate of an open loop that keeps a limit of latency."`
 	Sweep   sweepCommand   `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
