@@ -1,5 +1,7 @@
 package shard
 
+import "sort"
+
 // A waiting is a block that was carried out and waits for its frame.
 type waiting struct {
 	slot       *Slot
@@ -25,6 +27,14 @@ func (q *queue) push(w waiting) {
 		}
 	}
 	q.items = append(q.items, w)
+}
+
+// len is how many blocks wait, the events of a stream in one frame counted as one.
+func (q *queue) len() int { return len(q.items) - q.head }
+
+// upTo is how many of them wait for ordinal or an earlier one.
+func (q *queue) upTo(ordinal uint64) int {
+	return sort.Search(q.len(), func(i int) bool { return q.items[q.head+i].ordinal > ordinal })
 }
 
 func (q *queue) empty() bool { return q.head == len(q.items) }

@@ -21,7 +21,7 @@ type journal struct {
 	frameMax int
 	time     int64 // that the next event of the open frame would be applied at
 	logged   bool  // the generation holds events
-	turns    int   // since the frame was opened
+	gather   gathering
 
 	appended atomic.Uint64 // frames given to the system; flush's store publishes to the sync job
 	durable  uint64        // frames synced
@@ -108,32 +108,12 @@ func (s *Shard) commit(drained bool) bool {
 	}
 	wrote := false
 	if s.log.frame.Count > 0 {
-		s.log.turns++
+		s.log.gather.turns++
 		if wrote = s.shouldWrite(drained); wrote {
 			s.flush()
 		}
 	}
 	return s.startSync() || wrote
-}
-
-// turnsOpen is how many turns a frame waits for the inbox to be empty. An inbox that
-// is always full, of reads say, must not keep an event from its ack.
-const turnsOpen = 16
-
-// shouldWrite decides when the open frame is written: when it is large, or when
-// somebody waits for it and nobody has more events, or it was open for long enough.
-// While a sync is under way, or waits for its interval, the frame stays open, so that
-// the next group is whatever arrived in the meantime.
-func (s *Shard) shouldWrite(drained bool) bool {
-	switch {
-	case s.log.frame.Len() >= FrameTargetBytes:
-		return true
-	case !drained && s.log.turns < turnsOpen:
-		return false
-	case !s.acks.written.empty():
-		return true
-	}
-	return s.cfg.Log.Sync != SyncNever && !s.log.lane.busy
 }
 
 // flush writes the open frame.
@@ -154,7 +134,7 @@ func (s *Shard) appendFrame() {
 		return
 	}
 	j.frame.Reset()
-	j.turns = 0
+	j.gather.turns = 0
 	j.appended.Store(j.appended.Load() + 1)
 	j.bytes += int64(bytes)
 	s.counters.frames++
@@ -199,6 +179,7 @@ func (s *Shard) startSync() bool {
 		delay = s.cfg.Log.Interval
 	}
 	j.job = syncJob{writer: j.writer, rotation: j.rotation}
+	j.gather.begin(s.acks.durable.len(), s.cfg.Clock())
 	j.lane.begin(delay)
 	return true
 }
@@ -241,16 +222,18 @@ func (s *Shard) synced() {
 		j.rotation = nil
 		s.releaseWritten()
 	}
-	s.syncNext()
+	told := s.acks.durable.upTo(j.durable)
+	j.gather.told(told, s.cfg.Clock())
+	s.syncNext(s.acks.durable.len() - told)
 	s.acks.durable.release(j.durable, nil)
 	s.listen()
 }
 
 // syncNext starts the next sync with what came during the last one, before those who
-// waited for that one are told: the disk works while they are woken. A round that wants
-// to begin does so between two syncs.
-func (s *Shard) syncNext() {
-	if s.cfg.Log.Sync != SyncAlways || s.round.phase == roundWanted {
+// waited for that one are told: the disk works while they are woken. It does not if
+// they are waited for. A round that wants to begin does so between two syncs.
+func (s *Shard) syncNext(blocks int) {
+	if s.cfg.Log.Sync != SyncAlways || s.round.phase == roundWanted || s.gathers(blocks) {
 		return
 	}
 	s.flush()
