@@ -14,6 +14,8 @@ type binding[K comparable, S, E, R any] struct {
 	key    codec[K]
 	state  codec[S]
 	event  codec[E]
+	form   shard.OpForm // of an event, if dense
+	dense  bool         // key and event are encoded as they lie in memory
 
 	calls   shard.FreeList // of *call[K, S, E, R]
 	lookups shard.FreeList // of *lookup[K, S]
@@ -66,7 +68,7 @@ func appendOp[K comparable, S, E, R any](b *binding[K, S, E, R], block []byte, k
 // as longer has at least the length of dst, also with an error.
 func (b *binding[K, S, E, R]) encodeKey(dst []byte, k *K) (longer, key []byte, hash uint64, err error) {
 	if b.key.dense > 0 {
-		key = unsafe.Slice((*byte)(unsafe.Pointer(k)), b.key.dense)
+		key = b.denseKey(k)
 	} else {
 		at := len(dst)
 		if dst, err = b.key.append(dst, k); err != nil {
@@ -78,6 +80,33 @@ func (b *binding[K, S, E, R]) encodeKey(dst []byte, k *K) (longer, key []byte, h
 		return dst, nil, 0, b.engine.tooLarge(len(key), 0)
 	}
 	return dst, key, b.engine.routing.Hash(key, b.engine.routing.Seed), nil
+}
+
+// denseKey is the encoding of a key that is encoded as it lies in memory, borrowed.
+func (b *binding[K, S, E, R]) denseKey(k *K) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(k)), b.key.dense)
+}
+
+// denseEvent is the encoding of an event that is encoded as it lies in memory, borrowed.
+func (b *binding[K, S, E, R]) denseEvent(e *E) []byte {
+	return unsafe.Slice((*byte)(unsafe.Pointer(e)), b.event.dense)
+}
+
+// put adds an event to a buffer. After an error the buffer is as it was.
+func (b *binding[K, S, E, R]) put(to *buffer, hash uint64, key []byte, e *E) (err error) {
+	if b.dense {
+		to.room(b.form.Bytes())
+		at := len(to.block)
+		to.block = to.block[:at+b.form.Bytes()]
+		b.form.Put(to.block[at:], hash, key, b.denseEvent(e))
+		to.count++
+		return nil
+	}
+	to.begin()
+	if to.block, err = b.appendEvent(to.block, hash, key, e); err == nil {
+		to.count++
+	}
+	return err
 }
 
 // appendEvent appends an event to a block. After an error the block is as it was.

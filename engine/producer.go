@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -67,6 +68,14 @@ func (b *buffer) begin() {
 	if b.count == 0 {
 		b.block = append(b.block[:0], make([]byte, shard.BlockHeaderBytes)...)
 	}
+}
+
+// room makes room for n bytes more, of a block that will be as large as it should be.
+func (b *buffer) room(n int) {
+	if cap(b.block)-len(b.block) < n {
+		b.block = slices.Grow(b.block, max(n, blockTargetBytes+n-len(b.block)))
+	}
+	b.begin()
 }
 
 func (b *buffer) clear() { b.count, b.block = 0, b.block[:0] }
@@ -143,12 +152,9 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 		}
 		index = p.binding.engine.shardOf(p.route, hash)
 	}
-	b := &p.buffers[index]
-	b.begin()
-	if b.block, err = p.binding.appendEvent(b.block, hash, key, &p.event); err != nil {
+	if err := p.binding.put(&p.buffers[index], hash, key, &p.event); err != nil {
 		return err
 	}
-	b.count++
 	if p.binding.engine.shards()[index].Idle() && !p.crowded() && !p.binding.engine.inside() {
 		p.tryPush(index)
 	}

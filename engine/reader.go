@@ -27,14 +27,15 @@ type reader[K comparable, S, E, R any] struct {
 	route   *route
 	scratch []byte // a key behind one byte, so that a codec that cuts is found out
 
-	records []Record[K, E]
-	filled  int // records polled
-	next    int // of them to be encoded
-	ended   bool
-	failure error // why it has ended, if not well
-	over    bool  // End was called
-	refused refusals
-	marks   marks
+	records     []Record[K, E]
+	pointerFree bool // records hold nothing that must be forgotten
+	filled      int  // records polled
+	next        int  // of them to be encoded
+	ended       bool
+	failure     error // why it has ended, if not well
+	over        bool  // End was called
+	refused     refusals
+	marks       marks
 }
 
 // Poll is called by the shard. Whatever a function of the user's does in it ends the
@@ -121,6 +122,42 @@ func (r *reader[K, S, E, R]) read() bool {
 // encode puts records into the buffers of their shards, until there are no more or a
 // buffer is as large as it should be.
 func (r *reader[K, S, E, R]) encode() {
+	if r.binding.dense {
+		r.encodeDense()
+	} else {
+		r.encodeAny()
+	}
+	if r.next < r.filled {
+		return
+	}
+	if !r.pointerFree {
+		clear(r.records[:r.filled])
+	}
+	if r.options.Settled != nil {
+		r.marks.add(r.feed.polled.Load(), r.feed.outlets)
+	}
+}
+
+// encodeDense is encode for keys and events that are copied as they lie. Nothing of
+// them can be wrong.
+func (r *reader[K, S, E, R]) encodeDense() {
+	b := r.binding
+	routing, owner, outlets := &b.engine.routing, r.route.owner, r.feed.outlets
+	for ; r.next < r.filled; r.next++ {
+		record := &r.records[r.next]
+		key := b.denseKey(&record.Key)
+		hash := routing.Hash(key, routing.Seed)
+		o := &outlets[owner[routing.Partition(hash)]]
+		if len(o.block) >= blockTargetBytes {
+			return
+		}
+		_ = b.put(&o.buffer, hash, key, &record.Event) // what is dense is never refused
+		o.queued++
+	}
+}
+
+// encodeAny is encode for keys and events of any type.
+func (r *reader[K, S, E, R]) encodeAny() {
 	for ; r.next < r.filled; r.next++ {
 		record := &r.records[r.next]
 		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], &record.Key)
@@ -130,19 +167,13 @@ func (r *reader[K, S, E, R]) encode() {
 			if len(o.block) >= blockTargetBytes {
 				return
 			}
-			o.begin()
-			if o.block, err = r.binding.appendEvent(o.block, hash, key, &record.Event); err == nil {
-				o.count++
+			if err = r.binding.put(&o.buffer, hash, key, &record.Event); err == nil {
 				o.queued++
 			}
 		}
 		if err != nil {
 			r.refuse(record.Key, record.Event, err)
 		}
-	}
-	clear(r.records[:r.filled])
-	if r.options.Settled != nil {
-		r.marks.add(r.feed.polled.Load(), r.feed.outlets)
 	}
 }
 

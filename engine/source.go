@@ -106,6 +106,8 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 		records: make([]Record[K, E], min(pollRecords*len(shards), pollRecordsMax)),
 		scratch: make([]byte, 1),
 		route:   b.engine.route.Load(),
+
+		pointerFree: b.key.pointerFree && b.event.pointerFree,
 	}
 	if err := r.feed.open(&r.refused); err != nil {
 		return nil, err

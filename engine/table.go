@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+
+	"github.com/keyfold/keyfold/shard"
 )
 
 // A Spec declares a table: a map from keys K to states S that only events E change.
@@ -149,6 +151,10 @@ func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
 	b.key, _ = keyCodec(t.spec.KeyCodec)
 	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
 	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
+	b.dense = b.key.dense > 0 && b.key.dense <= e.options.KeyBytesMax && b.event.dense > 0 && b.event.dense <= e.options.EventBytesMax
+	if b.dense {
+		b.form = shard.NewOpForm(id, b.key.dense, b.event.dense)
+	}
 	return b, nil
 }
 

@@ -50,6 +50,30 @@ func AppendOp(block []byte, hash uint64, table uint16, kind Kind, key []byte, ev
 	return block, event[:eventBytes]
 }
 
+// An OpForm is the form of events of one table whose keys and payloads have fixed sizes.
+type OpForm struct {
+	word               uint64
+	key, event, length int
+}
+
+// NewOpForm returns the form of events of a table.
+func NewOpForm(table uint16, key, event int) OpForm {
+	return OpForm{word: opWord(table, KindEvent, key, event), key: key, event: event, length: OpBytes(key, event)}
+}
+
+// Bytes is the room that an operation of this form takes in a block.
+func (f *OpForm) Bytes() int { return f.length }
+
+// Put fills op, which has Bytes bytes, with an operation.
+func (f *OpForm) Put(op []byte, hash uint64, key, event []byte) {
+	op = op[:f.length]
+	binary.LittleEndian.PutUint64(op[len(op)-8:], 0) // the end may be padding
+	binary.LittleEndian.PutUint64(op, hash)
+	binary.LittleEndian.PutUint64(op[8:], f.word)
+	copy(op[opHeaderBytes:], key[:f.key])
+	copy(op[opHeaderBytes+f.key:], event[:f.event])
+}
+
 // BeginOp appends an operation whose event is of a size that is not known yet. The
 // event is then appended behind it, and EndOp called. The key may lie where it will be.
 func BeginOp(block []byte, hash uint64, table uint16, kind Kind, key []byte) []byte {

@@ -187,6 +187,24 @@ func TestBlockGivesBackWhatWasPutIn(t *testing.T) {
 	}
 }
 
+// Goal: an operation of a known form is the one that AppendOp makes. Method: keys and
+// events of all small sizes, put into memory that is not zero.
+func TestOpFormMakesTheSameOperation(t *testing.T) {
+	bytes := []byte("0123456789abcdefghijklmnopqrstuvwxyz")
+	for key := range 20 {
+		for event := range 20 {
+			want, room := AppendOp(nil, 77, 5, KindEvent, bytes[:key], event)
+			copy(room, bytes[10:])
+			form := NewOpForm(5, key, event)
+			have := []byte(strings.Repeat("?", form.Bytes()))
+			form.Put(have, 77, bytes[:key], bytes[10:10+event])
+			if string(have) != string(want) {
+				t.Fatalf("a key of %d and an event of %d bytes:\n%x, want\n%x", key, event, have, want)
+			}
+		}
+	}
+}
+
 // appendRecord appends the record of an event, as an operation of a block holds it.
 func appendRecord(dst []byte, table uint16, key, event []byte) []byte {
 	block, room := AppendOp(make([]byte, BlockHeaderBytes), 0, table, KindEvent, key, len(event))
