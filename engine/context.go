@@ -10,16 +10,18 @@ import (
 // is in the log, so that a replay sees the same. It is valid until the function
 // returns, and belongs to its goroutine.
 type Context[K comparable] struct {
-	call    *shard.Call
-	keys    *codec[K]
-	key     K
-	keyed   bool // key holds the key of this call
+	op    *shard.Operation
+	now   int64
+	keys  *codec[K]
+	key   K
+	keyed bool // key holds the key of op
+
 	deleted bool
 	draws   uint64
 }
 
-func (c *Context[K]) begin(call *shard.Call) {
-	c.call, c.keyed, c.deleted, c.draws = call, false, false, 0
+func (c *Context[K]) begin(op *shard.Operation) {
+	c.op, c.keyed, c.deleted, c.draws = op, false, false, 0
 }
 
 // Key returns the key of the event, decoded from its bytes: a string key is copied
@@ -28,21 +30,21 @@ func (c *Context[K]) Key() K {
 	if !c.keyed {
 		var zero K
 		c.key = zero // a codec may decode into memory that it finds
-		c.keyed = c.keys.decodeValue(c.call.Key, &c.key) == nil
+		c.keyed = c.keys.decodeValue(c.op.Key(), &c.key) == nil
 	}
 	return c.key
 }
 
 // KeyBytes returns the encoded key. It is borrowed: it must not be kept or changed.
-func (c *Context[K]) KeyBytes() []byte { return c.call.Key }
+func (c *Context[K]) KeyBytes() []byte { return c.op.Key() }
 
 // Now returns the time of the event as it is logged. It resolves a millisecond, and
 // never runs back within a partition.
-func (c *Context[K]) Now() time.Time { return time.Unix(0, c.call.Now) }
+func (c *Context[K]) Now() time.Time { return time.Unix(0, c.now) }
 
 // Sequence returns the number of the event in its partition: 1, 2, 3, without gaps.
 // In Check it is the number that the event gets if it is accepted.
-func (c *Context[K]) Sequence() uint64 { return c.call.Sequence }
+func (c *Context[K]) Sequence() uint64 { return c.op.Part.Sequence + 1 }
 
 // Rand returns the next of a row of random numbers that depends only on the key, the
 // partition and the sequence of the event. It is SplitMix64 (Steele, Lea, Flood,
@@ -50,7 +52,7 @@ func (c *Context[K]) Sequence() uint64 { return c.call.Sequence }
 // secrets.
 func (c *Context[K]) Rand() uint64 {
 	c.draws++
-	x := c.call.Hash ^ c.call.Sequence*0x9e3779b97f4a7c15 + c.draws*0xbf58476d1ce4e5b9
+	x := c.op.Hash ^ c.Sequence()*0x9e3779b97f4a7c15 + c.draws*0xbf58476d1ce4e5b9
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
 	x = (x ^ x>>27) * 0x94d049bb133111eb
 	return x ^ x>>31

@@ -17,7 +17,8 @@ type program[K comparable, S, E, R any] struct {
 	scratch S // a state that is not in the table yet
 	before  S // what undo puts back
 	encoded []byte
-	undo    *S // the state that Apply is changing; nil: nothing to put back
+	undo    *S   // the state that Apply is changing; nil: nothing to put back
+	moved   bool // a key was inserted or deleted since entries were touched
 }
 
 // NewStore makes the empty state of one partition.
@@ -25,17 +26,36 @@ func (p *program[K, S, E, R]) NewStore() shard.Store {
 	return &store[K, S, E, R]{program: p, slab: *p.binding.engine.memory.New(p.binding.cellBytes())}
 }
 
-// Touch asks for the index words of targets.
-func (p *program[K, S, E, R]) Touch(targets []shard.Target) {
-	for i := range targets {
-		targets[i].Store.(*store[K, S, E, R]).slab.Touch(targets[i].Hash)
+// Touch asks for the index words of operations.
+func (p *program[K, S, E, R]) Touch(ops []shard.Operation) {
+	for i := range ops {
+		ops[i].Store.(*store[K, S, E, R]).slab.Touch(ops[i].Hash)
 	}
 }
 
 // TouchEntries asks for the entries that the index words lead to.
-func (p *program[K, S, E, R]) TouchEntries(targets []shard.Target) {
-	for i := range targets {
-		targets[i].Store.(*store[K, S, E, R]).slab.TouchEntry(targets[i].Hash)
+func (p *program[K, S, E, R]) TouchEntries(ops []shard.Operation) {
+	for i := range ops {
+		ops[i].Touched = ops[i].Store.(*store[K, S, E, R]).slab.TouchEntry(ops[i].Hash)
+	}
+	p.moved = false
+}
+
+// Apply carries out operations of a run.
+func (p *program[K, S, E, R]) Apply(r *shard.Run, to int) {
+	p.context.now = r.Now
+	for ; r.Next < to; r.Next++ {
+		op := &r.Ops[r.Next]
+		st := op.Store.(*store[K, S, E, R])
+		if op.Kind == shard.KindRead {
+			op.Err = st.read(op)
+			continue
+		}
+		if err := st.fold(op, r.Replay); err != nil {
+			op.Err = err
+			continue
+		}
+		op.Part.Sequence++
 	}
 }
 
@@ -73,6 +93,14 @@ func (st *store[K, S, E, R]) Rebind(to shard.Program) {
 	st.program = to.(*program[K, S, E, R])
 }
 
+// find returns the cell of the key of an operation that was touched.
+func (st *store[K, S, E, R]) find(op *shard.Operation) (cell unsafe.Pointer, found bool) {
+	if st.program.moved {
+		return st.slab.Find(op.Hash, op.Key())
+	}
+	return st.slab.FindAt(op.Touched, op.Hash, op.Key())
+}
+
 // at returns the state behind a cell of the slab.
 func (st *store[K, S, E, R]) at(p unsafe.Pointer) *S {
 	if st.program.binding.state.pointerFree {
@@ -100,24 +128,25 @@ func (st *store[K, S, E, R]) remove(hash uint64, key []byte) {
 	st.slab.Delete(hash, key)
 }
 
-// Apply runs the table's functions on the state of the key. A new key is not in the
-// table before Apply has returned.
-func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
+// fold runs the table's functions on the state of the key. A new key is not in the
+// table before its Apply has returned.
+func (st *store[K, S, E, R]) fold(op *shard.Operation, replay bool) error {
 	p := st.program
 	spec := &p.binding.table.spec
-	if err := p.binding.event.decodeValue(c.Event, &p.event); err != nil {
+	e, err := p.decodeEvent(op.Event())
+	if err != nil {
 		return fmt.Errorf("keyfold: table %q: event: %w", spec.Name, err)
 	}
-	p.context.begin(c)
-	at, found := st.slab.Find(c.Hash, c.Key)
+	p.context.begin(op)
+	at, found := st.find(op)
 	state := &p.scratch
 	if found {
 		state = st.at(at)
 	} else {
 		p.fresh(spec)
 	}
-	if spec.Check != nil && !c.Replay {
-		if err := p.check(spec, state); err != nil {
+	if spec.Check != nil && !replay {
+		if err := p.check(spec, state, e); err != nil {
 			return err
 		}
 	}
@@ -125,11 +154,28 @@ func (st *store[K, S, E, R]) Apply(c *shard.Call) error {
 		return err
 	}
 	p.context.deleted, p.context.draws = false, 0 // Check may have used them; a replay leaves it out
-	result := spec.Apply(&p.context, state, p.event)
+	result := spec.Apply(&p.context, state, *e)
 	p.undo = nil
-	st.keep(c, state, found)
-	deliver(c, p, result)
+	if !found || p.context.deleted {
+		st.keep(op, state, found)
+	}
+	if op.Sink != nil {
+		deliver(op, p, result)
+	}
 	return nil
+}
+
+// decodeEvent returns the event, which is borrowed: one that lies in the record as it
+// does in memory is not copied.
+func (p *program[K, S, E, R]) decodeEvent(encoded []byte) (*E, error) {
+	c := &p.binding.event
+	if c.dense > 0 && c.dense == len(encoded) {
+		at := unsafe.Pointer(unsafe.SliceData(encoded))
+		if uintptr(at)&(unsafe.Alignof(p.event)-1) == 0 {
+			return (*E)(at), nil
+		}
+	}
+	return &p.event, c.decodeValue(encoded, &p.event)
 }
 
 // fresh makes the state of a key that has none.
@@ -143,12 +189,12 @@ func (p *program[K, S, E, R]) fresh(spec *Spec[K, S, E, R]) {
 
 // check asks the table whether it takes the event. It sees a copy where that can be
 // had by copying, so that it cannot change the state.
-func (p *program[K, S, E, R]) check(spec *Spec[K, S, E, R], state *S) error {
+func (p *program[K, S, E, R]) check(spec *Spec[K, S, E, R], state *S, e *E) error {
 	if p.binding.state.pointerFree {
 		p.before = *state
 		state = &p.before
 	}
-	return spec.Check(&p.context, state, p.event)
+	return spec.Check(&p.context, state, *e)
 }
 
 // save makes ready to undo what Apply will do to a state that is in the table.
@@ -175,45 +221,46 @@ func (p *program[K, S, E, R]) save(spec *Spec[K, S, E, R], state *S, found bool)
 }
 
 // Undo puts back the state that an Apply that did not return was changing.
-func (st *store[K, S, E, R]) Undo() {
-	if p := st.program; p.undo != nil {
+func (p *program[K, S, E, R]) Undo() {
+	if p.undo != nil {
 		*p.undo = p.before
 		p.undo = nil
 	}
 }
 
 // keep puts the state where it belongs after Apply.
-func (st *store[K, S, E, R]) keep(c *shard.Call, state *S, found bool) {
+func (st *store[K, S, E, R]) keep(op *shard.Operation, state *S, found bool) {
+	st.program.moved = true
 	switch deleted := st.program.context.deleted; {
 	case deleted && found:
-		st.remove(c.Hash, c.Key)
+		st.remove(op.Hash, op.Key())
 	case !deleted && !found:
-		st.insert(c.Hash, c.Key, state)
+		st.insert(op.Hash, op.Key(), state)
 	}
 }
 
 // deliver hands the answer of Apply to whoever waits for it.
-func deliver[K comparable, S, E, R any](c *shard.Call, p *program[K, S, E, R], result R) {
-	switch sink := c.Sink.(type) {
+func deliver[K comparable, S, E, R any](op *shard.Operation, p *program[K, S, E, R], result R) {
+	switch sink := op.Sink.(type) {
 	case *call[K, S, E, R]:
 		sink.value = result
 	case *batchSink:
-		sink.items[c.Op].(*put[K, S, E, R]).value = result
+		sink.items[op.Index].(*put[K, S, E, R]).value = result
 	}
 }
 
-// Read hands a copy of the state to whoever asked, or the state itself to a View.
-func (st *store[K, S, E, R]) Read(c *shard.Call) error {
-	at, found := st.slab.Find(c.Hash, c.Key)
+// read hands a copy of the state to whoever asked, or the state itself to a View.
+func (st *store[K, S, E, R]) read(op *shard.Operation) error {
+	at, found := st.find(op)
 	var state *S
 	if found {
 		state = st.at(at)
 	}
-	switch sink := c.Sink.(type) {
+	switch sink := op.Sink.(type) {
 	case *lookup[K, S]:
 		return sink.take(&st.program.binding.state, st.program.binding.table.spec.Clone, state)
 	case *batchSink:
-		return sink.items[c.Op].(*get[K, S]).take(&st.program.binding.state, st.program.binding.table.spec.Clone, state)
+		return sink.items[op.Index].(*get[K, S]).take(&st.program.binding.state, st.program.binding.table.spec.Clone, state)
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ type adoption struct {
 
 // adoptRecord takes a record of an adoption.
 func (w *worker) adoptRecord(rec *record) error {
-	r := fsys.FieldsOf(rec.event)
+	r := fsys.FieldsOf(rec.event())
 	id := r.U32()
 	if r.Short() || int(id) >= len(w.parts) {
 		return fmt.Errorf("%w: of partition %d", errAdoption, id)
@@ -71,7 +71,7 @@ func (w *worker) adoptRecord(rec *record) error {
 		return nil
 	}
 	if rec.table == partTable {
-		return w.loadPart(id, r.U32(), r.U32(), rec.event)
+		return w.loadPart(id, r.U32(), r.U32(), rec.event())
 	}
 	h := holding{epoch: r.U64(), sequence: r.U64()}
 	if !r.Whole() {
@@ -88,7 +88,7 @@ func (w *worker) beginAdoption(id uint32, h holding) error {
 	a := &adoption{at: h}
 	if w.reach[id].stamp.epoch < h.epoch {
 		a.part = newPartition(id, w.programs)
-		a.part.Epoch = h.epoch
+		a.part.Epoch, a.part.Sequence = h.epoch, h.sequence
 	}
 	w.adoptions[id] = a
 	return nil

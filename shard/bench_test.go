@@ -34,32 +34,39 @@ func (p *tallyProgram) NewStore() Store {
 	return &tallyStore{slab.New(int(unsafe.Sizeof(tallied{}))), p}
 }
 
-func (p *tallyProgram) Touch(targets []Target) {
-	for _, t := range targets {
-		t.Store.(*tallyStore).slab.Touch(t.Hash)
+func (p *tallyProgram) Touch(ops []Operation) {
+	for i := range ops {
+		ops[i].Store.(*tallyStore).slab.Touch(ops[i].Hash)
 	}
 }
 
-func (p *tallyProgram) TouchEntries(targets []Target) {
-	for _, t := range targets {
-		t.Store.(*tallyStore).slab.TouchEntry(t.Hash)
+func (p *tallyProgram) TouchEntries(ops []Operation) {
+	for i := range ops {
+		ops[i].Store.(*tallyStore).slab.TouchEntry(ops[i].Hash)
 	}
 }
 
-func (s *tallyStore) Apply(c *Call) error {
-	p, ok := s.slab.Find(c.Hash, c.Key)
+func (p *tallyProgram) Apply(r *Run, to int) {
+	for ; r.Next < to; r.Next++ {
+		op := &r.Ops[r.Next]
+		op.Store.(*tallyStore).fold(op)
+		op.Part.Sequence++
+	}
+}
+
+func (p *tallyProgram) Undo() {}
+
+func (s *tallyStore) fold(op *Operation) {
+	p, ok := s.slab.Find(op.Hash, op.Key())
 	if !ok {
-		p = s.slab.Insert(c.Hash, c.Key)
+		p = s.slab.Insert(op.Hash, op.Key())
 	}
 	state := (*tallied)(p)
 	s.program.before = *state
 	state.count++
-	state.sum += binary.LittleEndian.Uint64(c.Event)
-	return nil
+	state.sum += binary.LittleEndian.Uint64(op.Event())
 }
 
-func (s *tallyStore) Undo()                            {}
-func (s *tallyStore) Read(*Call) error                 { return nil }
 func (s *tallyStore) Freeze(Image) Image               { return ledgerImage{} }
 func (s *tallyStore) Load(uint8, uint32, []byte) error { return nil }
 func (s *tallyStore) Rebind(to Program)                { s.program = to.(*tallyProgram) }

@@ -130,20 +130,17 @@ func newCursor(block []byte) cursor {
 // more says whether operations are left.
 func (c *cursor) more() bool { return c.next < c.count }
 
-// take reads the next operation. Its record is borrowed from the block.
-func (c *cursor) take(op *operation) (hash uint64, table uint16) {
-	word := binary.LittleEndian.Uint64(c.rest[8:])
-	keyBytes, eventBytes := int(word>>16&0xffff), int(word>>32&0xffffff)
-	end := opHeaderBytes + keyBytes + eventBytes
-	hash = binary.LittleEndian.Uint64(c.rest)
-	op.record = c.rest[opHeaderBytes-recordHeaderBytes : end : end]
-	op.keyEnd = int32(recordHeaderBytes + keyBytes)
-	op.kind = Kind(word >> 56)
-	op.index = int32(c.next)
-	c.rest = c.rest[(end+7)&^7:]
-	c.next++
-	op.last = c.next == c.count
-	return hash, uint16(word)
+// read reads the operation at the start of rest, whose record it borrows, and returns
+// how many bytes it takes there.
+func (op *Operation) read(rest []byte) int {
+	word := binary.LittleEndian.Uint64(rest[8:])
+	keyEnd := opHeaderBytes + int(word>>16&0xffff)
+	end := keyEnd + int(word>>32&0xffffff)
+	op.Hash = binary.LittleEndian.Uint64(rest)
+	op.Record = rest[opHeaderBytes-recordHeaderBytes : end : end]
+	op.keyEnd = int32(keyEnd - (opHeaderBytes - recordHeaderBytes))
+	op.Table, op.Kind = uint16(word), Kind(word>>56)
+	return (end + 7) &^ 7
 }
 
 // EachOp walks through the operations of a block and hands out each with its hash.

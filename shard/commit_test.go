@@ -131,6 +131,26 @@ func TestLargeFrameIsWrittenWhileASyncIsUnderWay(t *testing.T) {
 	}
 }
 
+// Goal: a run whose records are more than a frame takes is logged in as many frames as
+// it needs, and nothing of it is refused. Method: large events with reads between them,
+// and a crash.
+func TestRunThatNoFrameHoldsIsSplit(t *testing.T) {
+	r := newRig(t, func(c *Config) { c.Inbox = 1 << 22 })
+	var evs []ev
+	for range runOperations / 2 {
+		evs = append(evs, ev{key: "0a", verb: verbAdd, pad: 40 << 10}, ev{key: "0a"})
+	}
+	r.accept(evs...)
+	if frames := r.stats().Log.Frames; frames < 3 {
+		t.Fatalf("%d frames", frames)
+	}
+	want := contents(r.owned)
+	if n := len(want[0]); n != runOperations/2 {
+		t.Fatalf("%d events", n)
+	}
+	r.crash(crashfs.Model{}).same("replayed", want)
+}
+
 func TestWrittenAckHasItsFrameWrittenDuringASync(t *testing.T) {
 	r := newRig(t)
 	r.send(Durable, add("0a"))

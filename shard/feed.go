@@ -68,10 +68,8 @@ func (s *Shard) pollFeeds() bool {
 func (s *Shard) applyRest() {
 	r := &s.run
 	for r.cursor.more() {
-		for r.filled < runOperations && r.cursor.more() {
-			s.takeOperation()
-		}
-		touchAll(s.programs, r.targets[:r.filled])
+		s.takeOperations()
+		r.touch(s.programs)
 		s.applyRun()
 	}
 }

@@ -160,19 +160,17 @@ func TestBlockGivesBackWhatWasPutIn(t *testing.T) {
 	if c.to != to || c.ack != Written || c.count != 2 {
 		t.Fatalf("%+v", c)
 	}
-	var op operation
+	var op Operation
+	rest := c.rest
 	for i, kind := range []Kind{KindEvent, KindRead} {
-		if !c.more() {
-			t.Fatal("too few")
-		}
-		hash, table := c.take(&op)
-		if op.kind != kind || hash != uint64(77+i) || table != 5 || int(op.index) != i || op.last != (i == 1) ||
-			string(op.key()) != string(key) || string(op.event()) != string(event[:len(event)*(1-i)]) {
+		rest = rest[op.read(rest):]
+		if op.Kind != kind || op.Hash != uint64(77+i) || op.Table != 5 ||
+			string(op.Key()) != string(key) || string(op.Event()) != string(event[:len(event)*(1-i)]) {
 			t.Fatalf("%+v", op)
 		}
 	}
-	if c.more() {
-		t.Fatal("too many")
+	if len(rest) != 0 {
+		t.Fatalf("%d bytes are left", len(rest))
 	}
 	i := 0
 	EachOp(block, func(hash uint64, op []byte) {
@@ -210,7 +208,7 @@ func appendRecord(dst []byte, table uint16, key, event []byte) []byte {
 	block, room := AppendOp(make([]byte, BlockHeaderBytes), 0, table, KindEvent, key, len(event))
 	copy(room, event)
 	c := newCursor(block)
-	var op operation
-	c.take(&op)
-	return append(dst, op.record...)
+	var op Operation
+	op.read(c.rest)
+	return append(dst, op.Record...)
 }

@@ -41,25 +41,29 @@ const (
 	kindRefused
 )
 
+// misplaced says that the operation has got one of these kinds.
+func (op *Operation) misplaced() bool { return op.Kind >= kindHeld }
+
 // misplaced decides what becomes of an operation whose partition is not here: it is held
 // back if that is on its way.
-func (s *Shard) misplaced(op *operation, target *Target) {
+func (s *Shard) misplaced(op *Operation) {
 	m := &s.moving
-	op.partition = s.cfg.Routing.Partition(target.Hash)
-	if !m.expects || m.in.Partition != op.partition || m.stuck != nil || s.failed() {
-		op.kind = kindRefused
+	s.run.mixed = true
+	partition := s.cfg.Routing.Partition(op.Hash)
+	if !m.expects || m.in.Partition != partition || m.stuck != nil || s.failed() {
+		op.Kind = kindRefused
 		return
 	}
-	op.kind = kindHeld
+	op.Kind = kindHeld
 	b := &s.run.blocks[op.block]
 	if !b.held {
 		b.held = true
-		m.held.blocks = append(m.held.blocks, heldBlock{block: slices.Clone(s.run.block), partition: op.partition})
+		m.held.blocks = append(m.held.blocks, heldBlock{block: slices.Clone(s.run.block), partition: partition})
 		m.held.bytes += len(s.run.block)
 		m.held.full = m.held.full || m.held.bytes >= s.cfg.Inbox
 	}
 	h := &m.held.blocks[len(m.held.blocks)-1]
-	h.last = op.index
+	h.last = op.Index
 	h.others = h.others || b.operations > 1
 }
 
@@ -95,6 +99,19 @@ func (s *Shard) replayHeld() {
 	}
 }
 
+// keepHeld leaves those operations in the run that were held back.
+func (s *Shard) keepHeld(h *heldBlock) {
+	r := &s.run
+	kept := r.Ops[:0]
+	for _, op := range r.Ops[:r.Filled] {
+		if s.cfg.Routing.Partition(op.Hash) == h.partition {
+			op.last = op.Index == h.last
+			kept = append(kept, op)
+		}
+	}
+	r.Filled = len(kept)
+}
+
 // replayBlock carries out the operations of a block that were held back.
 func (s *Shard) replayBlock(h *heldBlock) {
 	r := &s.run
@@ -104,16 +121,9 @@ func (s *Shard) replayBlock(h *heldBlock) {
 		r.blocks[r.opened-1].told = h.others
 	}
 	for r.cursor.more() {
-		for r.filled < runOperations && r.cursor.more() {
-			s.takeOperation()
-			op := &r.ops[r.filled-1]
-			if s.cfg.Routing.Partition(r.targets[r.filled-1].Hash) != h.partition {
-				r.filled--
-				continue
-			}
-			op.last = op.index == h.last
-		}
-		touchAll(s.programs, r.targets[:r.filled])
+		s.takeOperations()
+		s.keepHeld(h)
+		r.touch(s.programs)
 		s.applyRun()
 	}
 }

@@ -89,7 +89,7 @@ func (s *Shard) takeOver() {
 		s.parker.Cancel()
 	}
 	s.thaw()
-	if s.run.filled > 0 {
+	if s.run.Filled > 0 {
 		s.applyRun()
 	}
 	if s.moving.held.replaying {
@@ -153,7 +153,7 @@ func (s *Shard) Wait(ctx context.Context) error {
 
 // advanceEnd moves a shard that was stopped on towards its end.
 func (s *Shard) advanceEnd() bool {
-	if !s.inbox.Drained() || s.life.finished || s.run.filled > 0 {
+	if !s.inbox.Drained() || s.life.finished || s.run.Filled > 0 {
 		return false
 	}
 	if s.failed() {

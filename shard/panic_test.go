@@ -85,6 +85,25 @@ func TestGoexitCostsOneEvent(t *testing.T) {
 	})
 }
 
+// Goal: events are logged with the time that they were applied at, also when one
+// behind them in the run has ended the goroutine and the time has moved on before the
+// run does. Method: such a run, a clock that is moved in between, and a crash.
+func TestGoexitKeepsTheTimeOfTheEventsBeforeIt(t *testing.T) {
+	r := newRig(t)
+	r.send(Durable, add("0a"), ev{key: "0a", verb: verbGoexit}, add("0a"))
+	ended := make(chan struct{})
+	go func() { defer close(ended); r.turn() }()
+	<-ended
+	r.time += 5 * timeStep
+	r.takeOver()
+	r.settle()
+	want := contents(r.owned)
+	if n := len(want[0]); n != 2 {
+		t.Fatalf("%d events", n)
+	}
+	r.crash(crashfs.Model{}).same("replayed", want)
+}
+
 // Goal: a goroutine that ends while the shard is about to park leaves nothing half
 // done. Method: many events that end it, each sent when the shard is asleep.
 func TestGoexitOfAShardThatWasAsleep(t *testing.T) {

@@ -23,13 +23,17 @@ func appendTimeMark(dst []byte, now int64) []byte {
 
 // A record is an event as the log holds it, a time mark, or of an adoption.
 type record struct {
-	table uint16
-	key   []byte
-	event []byte
+	table  uint16
+	keyEnd int32
+	bytes  []byte // header, key, event; borrowed
 }
 
+func (r *record) key() []byte { return r.bytes[recordHeaderBytes:r.keyEnd] }
+
+func (r *record) event() []byte { return r.bytes[r.keyEnd:] }
+
 // time is what a time mark says.
-func (r *record) time() int64 { return int64(binary.LittleEndian.Uint64(r.event)) }
+func (r *record) time() int64 { return int64(binary.LittleEndian.Uint64(r.bytes[recordHeaderBytes:])) }
 
 // errRecord says that a frame whose hash is right does not hold records.
 var errRecord = errors.New("records do not fill the frame")
@@ -45,8 +49,7 @@ func takeRecord(body []byte, r *record) ([]byte, error) {
 	if end > len(body) {
 		return nil, fmt.Errorf("%w: a record of %d bytes with %d left", errRecord, end, len(body))
 	}
-	r.table = uint16(head)
-	r.key, r.event = body[recordHeaderBytes:keyEnd], body[keyEnd:end]
+	r.table, r.keyEnd, r.bytes = uint16(head), int32(keyEnd), body[:end]
 	if r.table == timeMarkTable && end != timeMarkBytes {
 		return nil, fmt.Errorf("%w: a time mark of %d bytes", errRecord, end)
 	}

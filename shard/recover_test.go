@@ -313,7 +313,7 @@ func TestPartitionsAreTakenOverIntoANewLayout(t *testing.T) {
 func TestRecordsThatDoNotFillTheirFrameAreRefused(t *testing.T) {
 	whole := appendRecord(nil, 3, []byte("key"), []byte("event"))
 	var rec record
-	if rest, err := takeRecord(whole, &rec); err != nil || len(rest) != 0 || string(rec.key) != "key" || string(rec.event) != "event" || rec.table != 3 {
+	if rest, err := takeRecord(whole, &rec); err != nil || len(rest) != 0 || string(rec.key()) != "key" || string(rec.bytes[rec.keyEnd:]) != "event" || rec.table != 3 {
 		t.Fatal(rest, err, rec)
 	}
 	for n := range len(whole) {

@@ -174,14 +174,6 @@ func (w *worker) checkReach() error {
 	return nil
 }
 
-// A replayRun is events of a frame that are touched and applied together, as the run
-// of a shard is.
-type replayRun struct {
-	calls   [runOperations]Call
-	targets [runOperations]Target
-	filled  int
-}
-
 // replayFrame applies the events of a frame.
 func (w *worker) replayFrame(f wal.FrameView) (err error) {
 	defer func() {
@@ -190,8 +182,8 @@ func (w *worker) replayFrame(f wal.FrameView) (err error) {
 		}
 	}()
 	began := time.Now()
-	now := f.Time
-	w.time = max(w.time, now)
+	w.run.Now = f.Time
+	w.time = max(w.time, f.Time)
 	var rec record
 	for rest := f.Body; len(rest) > 0; {
 		if rest, err = takeRecord(rest, &rec); err != nil {
@@ -199,12 +191,13 @@ func (w *worker) replayFrame(f wal.FrameView) (err error) {
 		}
 		switch rec.table {
 		case timeMarkTable:
-			now = rec.time()
-			w.time = max(w.time, now) // a partition that was adopted brings its own
+			err = w.replayQueued()
+			w.run.Now = rec.time()
+			w.time = max(w.time, w.run.Now) // a partition that was adopted brings its own
 		case beginTable, partTable, commitTable:
 			err = w.adoptRecord(&rec)
 		default:
-			err = w.queueEvent(&rec, now)
+			err = w.queueEvent(&rec)
 		}
 		if err != nil {
 			return err
@@ -221,9 +214,9 @@ func (w *worker) replayFrame(f wal.FrameView) (err error) {
 
 // queueEvent puts an event into the run, unless the snapshot holds it or it is of
 // another worker.
-func (w *worker) queueEvent(rec *record, now int64) error {
+func (w *worker) queueEvent(rec *record) error {
 	routing := &w.shard.cfg.Routing
-	hash := routing.Hash(rec.key, routing.Seed)
+	hash := routing.Hash(rec.key(), routing.Seed)
 	id := routing.Partition(hash)
 	if int(rec.table) >= len(w.stores) {
 		return fmt.Errorf("%w: an event of table %d", errJoin, rec.table)
@@ -231,61 +224,56 @@ func (w *worker) queueEvent(rec *record, now int64) error {
 	if w.shard.theirs[id] != w {
 		return nil
 	}
-	store, at := w.follow(rec.table, id)
+	part, at := w.follow(id)
 	if at == nil {
 		return fmt.Errorf("%w: an event of partition %d, which is not of this shard", errJoin, id)
 	}
 	at.sequence++
-	if store == nil {
+	if part == nil {
 		w.found.Skipped++
 		return nil
 	}
-	run := &w.run
-	c := &run.calls[run.filled]
-	c.Hash, c.Key, c.Event, c.Now = hash, rec.key, rec.event, now
-	c.Sequence, c.Partition, c.Replay = at.sequence, id, true
-	run.targets[run.filled] = Target{Hash: hash, Store: store, Table: rec.table}
-	if run.filled++; run.filled == runOperations {
+	r := &w.run
+	r.Ops[r.Filled] = Operation{
+		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table,
+	}
+	if r.Filled++; r.Filled == runOperations {
 		return w.replayQueued()
 	}
 	return nil
 }
 
 // follow finds what an event of a partition belongs to: the adoption that has begun, or
-// what the shard holds. There is no store if the event need not be applied, and no
+// what the shard holds. There is no partition if the event need not be applied, and no
 // holding if it is of neither.
-func (w *worker) follow(table uint16, id uint32) (Store, *holding) {
+func (w *worker) follow(id uint32) (*Partition, *holding) {
 	if a := w.adoptions[id]; a != nil {
-		if a.part == nil {
-			return nil, &a.at
-		}
-		return a.part.Stores[table], &a.at
+		return a.part, &a.at
 	}
-	store, reach := w.stores[table][id], &w.reach[id]
+	part, reach := w.parts[id], &w.reach[id]
 	if reach.left {
 		return nil, &reach.log
 	}
-	if store == nil {
+	if part == nil {
 		return nil, nil
 	}
 	if next := (holding{reach.log.epoch, reach.log.sequence + 1}); !reach.stamp.less(next) {
-		store = nil
+		part = nil
 	}
-	return store, &reach.log
+	return part, &reach.log
 }
 
 // replayQueued touches and applies the events of the run.
 func (w *worker) replayQueued() error {
-	run := &w.run
-	calls := run.calls[:run.filled]
-	run.filled = 0
-	touchAll(w.programs, run.targets[:len(calls)])
-	for i := range calls {
-		c := &calls[i]
-		if err := run.targets[i].Store.Apply(c); err != nil {
-			return fmt.Errorf("%w: event %d of partition %d was refused: %w", errReplay, c.Sequence, c.Partition, err)
+	r := &w.run
+	r.touch(w.programs)
+	r.apply(w.programs, r.Filled)
+	for i := range r.Ops[:r.Filled] {
+		if op := &r.Ops[i]; op.Err != nil {
+			return fmt.Errorf("%w: an event of partition %d was refused: %w", errReplay, op.Part.ID, op.Err)
 		}
 	}
-	w.found.Events += uint64(len(calls))
+	w.found.Events += uint64(r.Filled)
+	r.Filled, r.Next = 0, 0
 	return nil
 }

@@ -1,41 +1,25 @@
 package shard
 
-import (
-	"runtime/debug"
-)
+import "runtime/debug"
 
-// An operation is one of a run.
-type operation struct {
-	record    []byte // as the log holds it: header, key, event; borrowed from the block
-	part      *Partition
-	partition uint32
-	keyEnd    int32 // in record
-	index     int32 // in its block
-	block     int32 // in run.blocks
-	kind      Kind
-	last      bool // of its block
-}
-
-func (op *operation) key() []byte { return op.record[recordHeaderBytes:op.keyEnd] }
-
-func (op *operation) event() []byte { return op.record[op.keyEnd:] }
-
-// A run is what is touched and applied together. Its slices are borrowed from the
-// inbox until the run is over.
+// A run is the operations that the shard carries out together, with the blocks that
+// they came in. What it borrows of the inbox it has until the run is over.
+//
+// Invariant: ended <= Next <= Filled. What is between ended and Next was carried out
+// and is not logged yet.
 type run struct {
-	cursor  cursor // into a block that is not used up
-	block   []byte // that the cursor is in
-	from    uint64 // position in the inbox behind which that block was claimed
-	ops     [runOperations]operation
-	targets [runOperations]Target // of ops
-	blocks  [runOperations + 1]blockState
-	opened  int // blocks in use
-	filled  int // operations in use
-	next    int // the operation to apply, or being applied
-	call    Call
+	Run
+	cursor cursor // into a block that is not used up
+	block  []byte // that the cursor is in
+	from   uint64 // position in the inbox behind which that block was claimed
+	blocks [runOperations + 1]blockState
+	opened int  // blocks in use
+	ended  int  // operations that were logged, and whose blocks were told
+	bytes  int  // of the records of the operations
+	mixed  bool // there are operations whose partition is not here
 }
 
-// A blockState is what becomes of a block while its operations are applied.
+// A blockState is what becomes of a block while its operations are carried out.
 type blockState struct {
 	slot       *Slot // nil: nobody waits
 	use        uint32
@@ -45,13 +29,20 @@ type blockState struct {
 	held       bool // operations are held back, and so is its end
 }
 
+func (b *blockState) sink() Sink {
+	if b.slot == nil {
+		return nil
+	}
+	return b.slot.Sink
+}
+
 // takeRun fills the run from the inbox and does the touch pass. It says whether the
 // inbox was found empty.
 func (s *Shard) takeRun() (drained bool) {
 	r := &s.run
-	for r.filled < runOperations {
+	for r.Filled < runOperations {
 		if !r.cursor.more() {
-			if r.filled >= runOperations/2 {
+			if r.Filled >= runOperations/2 {
 				break // end at the end of a block, so that its room can be given back
 			}
 			if s.moving.held.full {
@@ -65,24 +56,38 @@ func (s *Shard) takeRun() (drained bool) {
 			}
 			s.openBlock(block)
 		}
-		s.takeOperation()
+		s.takeOperations()
 	}
-	touchAll(s.programs, r.targets[:r.filled])
+	r.touch(s.programs)
 	return drained
 }
 
-// takeOperation moves the next operation of the block into the run.
-func (s *Shard) takeOperation() {
+// takeOperations moves operations of the block into the run, as many as there is room
+// for. Their records are borrowed from the block.
+func (s *Shard) takeOperations() {
 	r := &s.run
-	op, target := &r.ops[r.filled], &r.targets[r.filled]
-	r.filled++
-	target.Hash, target.Table = r.cursor.take(op)
-	op.block = int32(r.opened - 1)
-	partition := s.cfg.Routing.Partition(target.Hash)
-	op.part, target.Store = s.parts[partition], s.stores[target.Table][partition]
-	op.partition = op.part.ID // loads the partition, whose sequence will be needed
-	if op.partition == noPartition {
-		s.misplaced(op, target)
+	c := &r.cursor
+	n := min(runOperations-r.Filled, c.count-c.next)
+	ops := r.Ops[r.Filled:][:n]
+	sink := r.blocks[r.opened-1].sink()
+	rest := c.rest
+	for i := range ops {
+		op := &ops[i]
+		rest = rest[op.read(rest):]
+		partition := s.cfg.Routing.Partition(op.Hash)
+		op.Part, op.Store = s.parts[partition], s.stores[op.Table][partition]
+		op.Sink = sink
+		op.Index, op.block, op.last = int32(c.next+i), int32(r.opened-1), false
+		r.bytes += len(op.Record)
+		if op.Part.ID == noPartition {
+			s.misplaced(op)
+		}
+	}
+	c.rest = rest
+	c.next += n
+	r.Filled += n
+	if n > 0 {
+		ops[n-1].last = !c.more()
 	}
 }
 
@@ -97,47 +102,97 @@ func (s *Shard) openBlock(block []byte) {
 	r.opened++
 }
 
-// applyRun applies the operations of the run in order.
+// applyRun carries out the operations of the run in order. It goes on where a function
+// of a table has ended the goroutine before.
 func (s *Shard) applyRun() {
+	r := &s.run
 	s.beginRun()
-	for s.run.next < s.run.filled {
-		s.applySome()
+	for r.Next < r.Filled {
+		if r.Ops[r.Next].misplaced() {
+			s.passOver(nil)
+			continue
+		}
+		to, err := s.stretch()
+		if err != nil {
+			s.passOver(err)
+			continue
+		}
+		s.applySome(to)
+		s.endOperations(true)
 	}
 	s.endRun()
+}
+
+// passOver ends the next operation without the table.
+func (s *Shard) passOver(err error) {
+	r := &s.run
+	op := &r.Ops[r.Next]
+	if op.Kind == kindRefused {
+		err = s.awayError(s.cfg.Routing.Partition(op.Hash))
+	}
+	op.Err = err
+	r.Next++
+	s.endOperations(false)
 }
 
 // beginRun fixes the time of the run. A frame that is still empty takes the time as
 // it is; within a frame it moves in steps of a millisecond, each with a time mark.
 func (s *Shard) beginRun() {
 	s.clock.advance(s.log.frame.Count == 0)
+	s.run.Now = s.clock.mark
 	s.owner.enter()
 }
 
-// applySome applies operations until the run is over or a function of a table does
-// not return. The deferred call then ends that operation, and the next applySome
-// goes on behind it; after a Goexit the goroutine is replaced first.
-func (s *Shard) applySome() {
+// stretch returns how far the run can be carried out at once: up to the first event
+// that the open frame has no room for. The room is there before anything is applied,
+// so that an event is either refused or logged. The error refuses the next operation.
+func (s *Shard) stretch() (to int, err error) {
 	r := &s.run
+	if s.failed() {
+		return 0, s.failure.Load()
+	}
+	for to = r.Next; to < r.Filled && r.Ops[to].Kind == KindRead; to++ {
+	}
+	if to > r.Next {
+		return to, nil // reads need no room
+	}
+	if err := s.reserve(len(r.Ops[to].Record)); err != nil {
+		return 0, err
+	}
+	room := s.log.frameMax - s.log.frame.Len() - timeMarkBytes
+	if r.bytes <= room && !r.mixed {
+		return r.Filled, nil
+	}
+	for ; to < r.Filled && !r.Ops[to].misplaced(); to++ {
+		if room -= len(r.Ops[to].Record); room < 0 {
+			break
+		}
+	}
+	return to, nil
+}
+
+// applySome carries out operations up to to, or until a function of a table does not
+// return. The deferred call then ends that operation, and applyRun goes on behind it;
+// after a Goexit the goroutine is replaced first.
+func (s *Shard) applySome(to int) {
 	returned := false
 	defer func() {
 		if !returned {
 			s.caught(recover())
 		}
 	}()
-	for r.next < r.filled {
-		s.apply(&r.ops[r.next], &r.targets[r.next])
-		r.next++
-	}
+	s.run.apply(s.programs, to)
 	returned = true
 }
 
 // caught ends an operation whose table function did not return.
 func (s *Shard) caught(value any) {
-	op, target := &s.run.ops[s.run.next], &s.run.targets[s.run.next]
-	target.Store.Undo()
-	s.refuse(op, target, &PanicError{Value: value, Stack: debug.Stack()})
-	s.endOperation(op)
-	s.run.next++
+	r := &s.run
+	op := &r.Ops[r.Next]
+	s.programs[op.Table].Undo()
+	op.Err = &PanicError{Value: value, Stack: debug.Stack()}
+	r.Next++
+	s.endOperations(true)
 }
 
 // endRun gives the blocks of the run back to the inbox, unless one has operations
@@ -153,81 +208,54 @@ func (s *Shard) endRun() {
 		r.opened = 0
 		s.inbox.Release()
 	}
-	r.filled, r.next = 0, 0
+	r.Filled, r.Next, r.ended, r.bytes, r.mixed = 0, 0, 0, 0, false
 	s.releaseReady()
 }
 
-// apply carries out one operation.
-func (s *Shard) apply(op *operation, target *Target) {
-	c := &s.run.call
-	b := &s.run.blocks[op.block]
-	c.Hash, c.Key, c.Event = target.Hash, op.key(), op.event()
-	c.Now, c.Partition, c.Op = s.clock.mark, op.partition, int(op.index)
-	c.Sink = nil
-	if b.slot != nil {
-		c.Sink = b.slot.Sink
+// endOperations logs the events that were accepted, up to the next operation to carry
+// out, hands back what was refused, and completes the blocks that have ended. told says
+// that the operations have reached the table.
+func (s *Shard) endOperations(told bool) {
+	r := &s.run
+	j := &s.log
+	ops := r.Ops[r.ended:r.Next]
+	for i := range ops {
+		op := &ops[i]
+		switch {
+		case op.Err != nil:
+			s.refuse(op)
+		case op.Kind == KindRead:
+			s.counters.reads++
+		case op.Kind == KindEvent:
+			j.append(r.Now, op.Record)
+			s.counters.events++
+			if w := op.Part.watch; w != nil {
+				w.add(r.Now, op.Record)
+			}
+		}
+		if b := &r.blocks[op.block]; b.slot != nil {
+			b.told = b.told || told
+			if op.last {
+				s.endBlock(b)
+			}
+		}
 	}
-	switch op.kind {
-	case KindEvent:
-		s.fold(op, target, b)
-	case KindRead:
-		s.read(op, target, b)
-	case kindRefused:
-		s.refuse(op, target, s.awayError(op.partition))
-	}
-	s.endOperation(op)
-}
-
-func (s *Shard) read(op *operation, target *Target, b *blockState) {
-	if s.failed() {
-		s.refuse(op, target, s.failure.Load())
-		return
-	}
-	s.counters.reads++
-	b.told = true
-	if err := target.Store.Read(&s.run.call); err != nil {
-		s.refuse(op, target, err)
-	}
-}
-
-// fold applies an event and logs it. The room for its record is there before it is
-// applied, so that an event is either refused or logged.
-func (s *Shard) fold(op *operation, target *Target, b *blockState) {
-	if err := s.reserve(len(op.record)); err != nil {
-		s.refuse(op, target, err)
-		return
-	}
-	c := &s.run.call
-	c.Sequence = op.part.Sequence + 1
-	b.told = true // by a refusal, too
-	if err := target.Store.Apply(c); err != nil {
-		s.refuse(op, target, err)
-		return
-	}
-	op.part.Sequence++
-	s.log.append(c.Now, op.record)
-	if w := op.part.watch; w != nil {
-		w.add(c.Now, op.record)
-	}
-	s.counters.events++
+	r.ended = r.Next
 }
 
 // refuse hands the operation back to its caller.
-func (s *Shard) refuse(op *operation, target *Target, err error) {
+func (s *Shard) refuse(op *Operation) {
 	s.counters.refused++
-	if slot := s.run.blocks[op.block].slot; slot != nil && slot.Sink != nil {
-		slot.Sink.Refused(int(op.index), target.Table, op.key(), op.event(), err)
+	if op.Sink != nil {
+		op.Sink.Refused(int(op.Index), op.Table, op.Key(), op.Event(), op.Err)
 	}
+	op.Err = nil
 }
 
-// endOperation completes the block with its last operation, as far as that can be
-// done now, and queues the rest. A refusal depends on the events before it: it is
-// told with the frame that was open when it ran.
-func (s *Shard) endOperation(op *operation) {
-	b := &s.run.blocks[op.block]
-	if !op.last || b.slot == nil {
-		return
-	}
+// endBlock completes a block with its last operation, as far as that can be done now,
+// and queues the rest. A refusal depends on the events before it: it is told with the
+// frame that was open when it ran.
+func (s *Shard) endBlock(b *blockState) {
 	if s.moving.held.holds() && s.postpone(b) {
 		return
 	}

@@ -134,7 +134,7 @@ func (s *Shard) turn() bool {
 	busy = s.pollLanes() || busy
 	busy = s.heartbeat() || busy
 	drained := s.takeRun()
-	if s.run.filled > 0 {
+	if s.run.Filled > 0 {
 		s.applyRun()
 		busy = true
 	}

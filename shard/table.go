@@ -1,5 +1,7 @@
 package shard
 
+import "unsafe"
+
 // A Table is what a shard must know of a user's table.
 type Table interface {
 	// Bind makes the part of the table that one shard goroutine uses: scratch
@@ -7,55 +9,93 @@ type Table interface {
 	Bind() Program
 }
 
-// A Program is a table bound to one shard. It belongs to the shard goroutine.
+// A Program is a table bound to one shard. It belongs to the shard goroutine. The
+// operations that it is given are all in stores of its own.
 type Program interface {
 	// NewStore makes the empty state of one partition.
 	NewStore() Store
-	// Touch loads the index words of targets, TouchEntries then the entries that they
-	// lead to, so that the cache misses of a whole run overlap. All targets are in
-	// stores of this program. Neither changes anything.
-	Touch(targets []Target)
-	TouchEntries(targets []Target)
+	// Touch loads the index words of operations, TouchEntries then the entries that they
+	// lead to, so that the cache misses of a whole run overlap. Neither changes anything.
+	Touch(ops []Operation)
+	TouchEntries(ops []Operation)
+	// Apply carries out the operations of r from r.Next to to, in order, and counts
+	// r.Next up behind each. One that is refused gets its Err, has changed nothing, and
+	// is not to be logged; of an accepted event the partition counts the sequence. User
+	// code runs here: a panic may pass through, and then Undo must be called before
+	// anything else. r.Next is then the operation that did not end.
+	Apply(r *Run, to int)
+	// Undo puts back the state as it was before an operation that did not end.
+	Undo()
 }
 
-// A Target is where an operation goes: a key by its hash, in a store by its table and
-// partition.
-type Target struct {
-	Hash  uint64
-	Store Store
-	Table uint16
+// A Run is operations that are touched and applied together.
+type Run struct {
+	Now    int64 // the time that they are applied at, nanoseconds of Unix time, as logged
+	Replay bool  // the events were accepted before: Check is left out
+	Next   int   // the operation to carry out, or being carried out
+	Filled int   // operations in use
+	Ops    [runOperations]Operation
 }
 
-// touchAll loads what the operations on targets will need, step by step for all of
-// them.
-func touchAll(programs []Program, targets []Target) {
-	sameTable(targets, func(table uint16, same []Target) { programs[table].Touch(same) })
-	sameTable(targets, func(table uint16, same []Target) { programs[table].TouchEntries(same) })
+// An Operation is one event or read on its way to the state of its key. It is reused:
+// keep nothing of it.
+type Operation struct {
+	Hash   uint64 // of the key; its high bits name the partition
+	Record []byte // as the log holds it: header, key, event; borrowed
+	Part   *Partition
+	Store  Store // of its table in the partition
+	Sink   Sink  // where the result goes; nil when nobody waits
+	Err    error // why it was refused; nil in an operation that was not carried out yet
+
+	Touched unsafe.Pointer // where the program left what TouchEntries has found
+
+	Index  int32  // position in its block
+	block  int32  // in blocks
+	keyEnd int32  // in Record
+	Table  uint16 // id
+	Kind   Kind
+	last   bool // of its block
 }
 
-// sameTable splits targets where the table changes.
-func sameTable(targets []Target, yield func(table uint16, same []Target)) {
-	for len(targets) > 0 {
-		n := 1
-		for n < len(targets) && targets[n].Table == targets[0].Table {
-			n++
-		}
-		yield(targets[0].Table, targets[:n])
-		targets = targets[n:]
+// Key is the encoded key, borrowed.
+func (op *Operation) Key() []byte { return op.Record[recordHeaderBytes:op.keyEnd] }
+
+// Event is the encoded event, borrowed.
+func (op *Operation) Event() []byte { return op.Record[op.keyEnd:] }
+
+// touch loads what the operations of the run will need, step by step for all of them.
+func (r *Run) touch(programs []Program) {
+	ops := r.Ops[:r.Filled]
+	for from := 0; from < len(ops); {
+		to := r.sameTable(from, len(ops))
+		programs[ops[from].Table].Touch(ops[from:to])
+		from = to
 	}
+	for from := 0; from < len(ops); {
+		to := r.sameTable(from, len(ops))
+		programs[ops[from].Table].TouchEntries(ops[from:to])
+		from = to
+	}
+}
+
+// apply carries out the operations up to to.
+func (r *Run) apply(programs []Program, to int) {
+	for r.Next < to {
+		programs[r.Ops[r.Next].Table].Apply(r, r.sameTable(r.Next, to))
+	}
+}
+
+// sameTable returns where the operations from from on turn to another table, to at most.
+func (r *Run) sameTable(from, to int) int {
+	table := r.Ops[from].Table
+	for from++; from < to && r.Ops[from].Table == table; from++ {
+	}
+	return from
 }
 
 // A Store is the state of one table in one partition. It belongs to the shard
 // goroutine; before a shard runs, to whoever loads it.
 type Store interface {
-	// Apply runs the table's functions. An error refuses the event: nothing has
-	// changed and nothing is to be logged. User code runs here: a panic may pass
-	// through, and then Undo must be called before anything else.
-	Apply(c *Call) error
-	// Undo puts back the state as it was before an Apply that did not return.
-	Undo()
-	// Read hands the state of the key to the sink of c. User code may run here.
-	Read(c *Call) error
 	// Freeze makes a copy that does not change any more.
 	Freeze(into Image) Image
 	// Load adds entries that Image.Blocks has written.
@@ -77,20 +117,6 @@ type Image interface {
 	// Blocks encodes all entries, in blocks of at most about limit bytes; form says
 	// how. data is borrowed until yield returns.
 	Blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error
-}
-
-// A Call is one operation on one key while it is carried out. It is reused: keep
-// nothing of it.
-type Call struct {
-	Hash      uint64
-	Key       []byte // borrowed
-	Event     []byte // borrowed
-	Now       int64  // nanoseconds of Unix time, as logged
-	Sequence  uint64 // of this event in its partition, if it is accepted
-	Partition uint32
-	Op        int  // position in its block
-	Replay    bool // the event was accepted before: Check is left out
-	Sink      Sink // where the result goes; nil when nobody waits
 }
 
 // A Partition is a slice of the key space with its state in every table.

@@ -47,29 +47,40 @@ type ledgerStore struct {
 	keys    map[string][]entry
 }
 
-func (*ledgerProgram) Touch([]Target)        {}
-func (*ledgerProgram) TouchEntries([]Target) {}
+func (*ledgerProgram) Touch([]Operation)        {}
+func (*ledgerProgram) TouchEntries([]Operation) {}
 
-func (s *ledgerStore) Apply(c *Call) error {
+func (p *ledgerProgram) Apply(r *Run, to int) {
+	for ; r.Next < to; r.Next++ {
+		op := &r.Ops[r.Next]
+		s := op.Store.(*ledgerStore)
+		if op.Kind == KindRead {
+			s.read(op)
+		} else if op.Err = s.fold(r, op); op.Err == nil {
+			op.Part.Sequence++
+		}
+	}
+}
+
+func (s *ledgerStore) fold(r *Run, op *Operation) error {
 	p := s.program
-	verb, id := c.Event[0], binary.LittleEndian.Uint64(c.Event[1:])
-	if verb == verbRefuse && !c.Replay || verb == verbRefuseReplay && c.Replay {
+	verb, id := op.Event()[0], binary.LittleEndian.Uint64(op.Event()[1:])
+	if verb == verbRefuse && !r.Replay || verb == verbRefuseReplay && r.Replay {
 		return errRefused
 	}
-	p.key, p.before, p.of = string(c.Key), s.keys[string(c.Key)], s
-	s.keys[p.key] = append(slices.Clone(p.before), entry{c.Sequence, id, c.Now})
+	p.key, p.before, p.of = string(op.Key()), s.keys[string(op.Key())], s
+	s.keys[p.key] = append(slices.Clone(p.before), entry{op.Part.Sequence + 1, id, r.Now})
 	switch {
-	case verb == verbPanic, verb == verbPanicReplay && c.Replay:
+	case verb == verbPanic, verb == verbPanicReplay && r.Replay:
 		panic("the ledger burns")
-	case verb == verbGoexit, verb == verbGoexitReplay && c.Replay:
+	case verb == verbGoexit, verb == verbGoexitReplay && r.Replay:
 		runtime.Goexit()
 	}
 	p.of = nil
 	return nil
 }
 
-func (s *ledgerStore) Undo() {
-	p := s.program
+func (p *ledgerProgram) Undo() {
 	if p.of == nil {
 		return
 	}
@@ -80,11 +91,10 @@ func (s *ledgerStore) Undo() {
 	p.of = nil
 }
 
-func (s *ledgerStore) Read(c *Call) error {
-	if call, ok := c.Sink.(*call); ok {
-		call.read = append(call.read, len(s.keys[string(c.Key)]))
+func (s *ledgerStore) read(op *Operation) {
+	if call, ok := op.Sink.(*call); ok {
+		call.read = append(call.read, len(s.keys[string(op.Key())]))
 	}
-	return nil
 }
 
 // Keys with which the codec of a ledger misbehaves.

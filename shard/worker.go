@@ -21,7 +21,7 @@ type worker struct {
 	stores    [][]Store            // of parts, by table and partition
 	reach     []reach              // by partition
 	adoptions map[uint32]*adoption // that have begun
-	run       replayRun
+	run       Run
 	progress  func(done int64)
 
 	starts    *starts           // of the newest generation, until they were checked
@@ -56,6 +56,7 @@ func (r *recovery) hire() {
 		w := &worker{
 			shard: r, owned: r.owned[i*len(r.owned)/count : (i+1)*len(r.owned)/count],
 			programs: r.cfg.programs(), progress: func(int64) {},
+			run: Run{Replay: true},
 		}
 		for _, id := range w.owned {
 			r.theirs[id] = w
@@ -140,6 +141,7 @@ func (w *worker) load(file *snapshot.Reader, number uint64) error {
 			p = newPartition(image.Partition, w.programs)
 			w.hold(p)
 		}
+		p.Sequence = image.Sequence
 		w.reach[image.Partition].stamp = holding{epoch: image.Epoch, sequence: image.Sequence}
 		err := file.Load(image.Partition, func(table uint16, form uint8, entries uint32, data []byte) error {
 			return w.build(p, number, table, form, entries, data)

@@ -40,15 +40,18 @@ func (m *model) pick(t *rapid.T) []byte {
 	return key
 }
 
+// findTouched finds a key as one of a run does.
+func (m *model) findTouched(hash uint64, key []byte) (unsafe.Pointer, bool) {
+	m.table.Touch(hash)
+	return m.table.FindAt(m.table.TouchEntry(hash), hash, key)
+}
+
 // upsert finds or inserts, and counts.
 func (m *model) upsert(t *rapid.T) {
 	key := m.pick(t)
 	_, known := m.want[string(key)]
-	find := m.table.Find
-	if rapid.Bool().Draw(t, "at once") {
-		find = m.table.Add
-	}
-	state, ok := find(m.hash(key), key)
+	ways := []func(uint64, []byte) (unsafe.Pointer, bool){m.table.Find, m.table.Add, m.findTouched}
+	state, ok := ways[rapid.IntRange(0, len(ways)-1).Draw(t, "way")](m.hash(key), key)
 	if ok != known {
 		t.Fatalf("key of %d bytes: found %v, want %v", len(key), ok, known)
 	}

@@ -64,19 +64,34 @@ func (t *Table) Touch(hash uint64) {
 	prefetch(word)
 }
 
-// TouchEntry asks for the entry that hash most likely leads to, by its index word.
-// It changes nothing, and is quick when the word has been brought in by Touch.
-func (t *Table) TouchEntry(hash uint64) {
+// TouchEntry asks for the entry that hash most likely leads to, by its index word, and
+// returns it for FindAt. It returns nil if no key has this hash. It changes nothing, and
+// is quick when the word has been brought in by Touch.
+func (t *Table) TouchEntry(hash uint64) (entry unsafe.Pointer) {
 	h := uint32(hash)
-	position := h & t.mask
-	for word := *t.index.at(position); word != 0; word = *t.index.at(position) {
-		if t.sameTag(word, h) {
-			entry := t.entries.at(t.slot(word))
-			prefetchBoth(entry, unsafe.Add(entry, t.entries.stride-wordBytes))
-			return
+	for position := h & t.mask; ; position = (position + 1) & t.mask {
+		word := *t.index.at(position)
+		if word == 0 {
+			return nil
 		}
-		position = (position + 1) & t.mask
+		if t.sameTag(word, h) {
+			entry = t.entries.at(t.slot(word))
+			prefetchBoth(entry, unsafe.Add(entry, t.entries.stride-wordBytes))
+			return entry
+		}
 	}
+}
+
+// FindAt is Find with what TouchEntry has returned, which spares the search. Nothing may
+// have been inserted or deleted since.
+func (t *Table) FindAt(entry unsafe.Pointer, hash uint64, key []byte) (state unsafe.Pointer, ok bool) {
+	if entry == nil {
+		return nil, false
+	}
+	if t.holds(entry, uint32(hash), key) {
+		return t.state(entry), true
+	}
+	return t.Find(hash, key)
 }
 
 // Find returns the state of key. The pointer is 8-byte aligned and valid until the
