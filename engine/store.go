@@ -88,6 +88,12 @@ func (st *store[K, S, E, R]) Len() int { return st.slab.Len() }
 // Bytes is the memory held.
 func (st *store[K, S, E, R]) Bytes() int { return st.slab.Bytes() + st.heap.bytes() }
 
+// Drop gives back the memory of a store that nobody will use any more.
+func (st *store[K, S, E, R]) Drop() {
+	st.slab.Release()
+	st.heap = heap[S]{}
+}
+
 // Rebind moves the store to another shard.
 func (st *store[K, S, E, R]) Rebind(to shard.Program) {
 	st.program = to.(*program[K, S, E, R])

@@ -48,6 +48,21 @@ func appendPart(dst []byte, id uint32, table uint16, form uint8, entries uint32,
 	return append(dst, data...)
 }
 
+// A Dropper is a store with memory that the garbage collector does not give back.
+type Dropper interface {
+	// Drop gives it back. The store is not used any more.
+	Drop()
+}
+
+// drop gives back the memory of a partition that is not used any more.
+func (p *Partition) drop() {
+	for _, store := range p.Stores {
+		if d, ok := store.(Dropper); ok {
+			d.Drop()
+		}
+	}
+}
+
 // errAdoption says that the records of an adoption do not follow each other as they
 // are written.
 var errAdoption = errors.New("it is not an adoption")
@@ -85,12 +100,29 @@ func (w *worker) adoptRecord(rec *record) error {
 
 // beginAdoption begins one, or begins it again after one that was given up.
 func (w *worker) beginAdoption(id uint32, h holding) error {
+	if err := w.giveUpAdoption(id); err != nil {
+		return err
+	}
 	a := &adoption{at: h}
 	if w.reach[id].stamp.epoch < h.epoch {
 		a.part = newPartition(id, w.programs)
 		a.part.Epoch, a.part.Sequence = h.epoch, h.sequence
 	}
 	w.adoptions[id] = a
+	return nil
+}
+
+// giveUpAdoption forgets one that has begun and was not committed.
+func (w *worker) giveUpAdoption(id uint32) error {
+	a := w.adoptions[id]
+	if a == nil || a.part == nil {
+		return nil
+	}
+	delete(w.adoptions, id)
+	if err := w.replayQueued(); err != nil { // of its events, too
+		return err
+	}
+	a.part.drop()
 	return nil
 }
 
@@ -127,6 +159,12 @@ func (w *worker) commitAdoption(id uint32, h holding) error {
 	w.reach[id].log, w.reach[id].left = h, false
 	if a.part == nil {
 		return nil
+	}
+	if err := w.replayQueued(); err != nil { // events of what it replaces among them
+		return err
+	}
+	if old := w.parts[id]; old != nil {
+		old.drop()
 	}
 	w.hold(a.part)
 	return nil

@@ -104,6 +104,13 @@ func (p *pair) reopen(disk *crashfs.FS) (*pair, error) {
 	if _, err := Resolve(states, rigPartitions); err != nil {
 		return nil, err
 	}
+	for _, state := range states {
+		for _, lost := range state.lost {
+			if lost.Stores[0].(*ledgerStore).keys != nil {
+				p.Fatalf("partition %d, which another shard owns, keeps its memory", lost.ID)
+			}
+		}
+	}
 	for i, state := range states {
 		if err := Resume(cfgs[i], state); err != nil {
 			return nil, fmt.Errorf("resume shard %d: %w", i, err)

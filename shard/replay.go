@@ -42,6 +42,11 @@ func (w *worker) replay() error {
 		}
 		first = false
 	}
+	for id := range w.adoptions {
+		if err := w.giveUpAdoption(id); err != nil {
+			return err
+		}
+	}
 	if w.starts != nil {
 		last := w.shard.current.last().Number
 		return damaged(w.shard.cfg.generationDir(last), fmt.Errorf("%w: it ends before what was copied from the one before it", errJoin))

@@ -49,6 +49,7 @@ func (state *State) keep(best []*Partition) error {
 	for _, p := range state.Partitions {
 		if p != best[p.ID] {
 			state.lost = append(state.lost, p)
+			p.drop()
 			state.left[p.ID] = best[p.ID].Epoch
 			continue
 		}

@@ -111,6 +111,7 @@ func (s *ledgerStore) Freeze(Image) Image {
 	return ledgerImage(maps.Clone(s.keys))
 }
 
+func (s *ledgerStore) Drop()             { s.keys = nil }
 func (s *ledgerStore) Rebind(to Program) { s.program = to.(*ledgerProgram) }
 func (s *ledgerStore) Len() int          { return len(s.keys) }
 func (s *ledgerStore) Bytes() int        { return ledgerImage(s.keys).Bytes() }

@@ -105,6 +105,11 @@ func (r *recovery) reset() {
 }
 
 func (w *worker) reset() {
+	for _, p := range w.parts {
+		if p != nil {
+			p.drop()
+		}
+	}
 	w.parts = make([]*Partition, len(w.shard.theirs))
 	w.reach = make([]reach, len(w.parts))
 	w.stores = make([][]Store, len(w.programs))

@@ -219,6 +219,13 @@ func (t *Table) locate(hash uint32, key []byte) (position uint32, ok bool) {
 	}
 }
 
+// Release gives back all memory. The table is empty then, and may be used again.
+func (t *Table) Release() {
+	t.index.release(t.arena)
+	t.releaseAll()
+	*t = Table{index: emptyIndex(), store: store{stateBytes: t.stateBytes, arena: t.arena}}
+}
+
 // Len is the number of keys.
 func (t *Table) Len() int { return int(t.entries.count) }
 

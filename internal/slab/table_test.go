@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -233,5 +234,22 @@ func TestIterationStopsWhenAsked(t *testing.T) {
 	}
 	if n != 3 {
 		t.Errorf("%d keys yielded", n)
+	}
+}
+
+// Goal: a table that is not needed any more gives all back, and begins anew. Method: keys
+// of all classes, more than a chunk of them.
+func TestReleasedTableGivesBackItsMemory(t *testing.T) {
+	a := NewArena()
+	defer a.Close()
+	table := a.New(24)
+	for range 2 {
+		for i := range 5000 {
+			table.Insert(uint64(i)*0x9e3779b97f4a7c15, []byte(fmt.Sprint(strings.Repeat("k", i%300), i)))
+		}
+		table.Release()
+		if table.Len() != 0 || table.Bytes() != a.New(24).Bytes() || a.Used() != 0 {
+			t.Fatalf("%d keys, %d bytes, %d of the arena", table.Len(), table.Bytes(), a.Used())
+		}
 	}
 }
