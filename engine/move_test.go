@@ -246,6 +246,47 @@ func TestNobodyNoticesMovesUnderLoad(t *testing.T) {
 	}
 }
 
+// Goal: a buffer that a new route has put together from several leaves in blocks that an
+// inbox takes. Method: shards that are stopped while a producer fills a buffer for each, then
+// everything moves to one of them.
+func TestBuffersThatMovedTogetherLeave(t *testing.T) {
+	const shards, partitions = 8, 64
+	gate := make(chan struct{})
+	table := engine.NewTable(engine.Spec[string, int64, [256]byte, struct{}]{
+		Name: "gated",
+		Apply: func(c *engine.Context[string], s *int64, e [256]byte) (none struct{}) {
+			if e[0] == 1 {
+				<-gate
+			}
+			*s++
+			return none
+		},
+	})
+	l := newLab(t, engine.Options{Shards: shards, Partitions: partitions, InboxBytes: 128 << 10, EventBytesMax: 1 << 10, KeyBytesMax: 64}, table)
+	p, err := table.Producer(engine.ProducerOptions[string, [256]byte]{})
+	must(t, err)
+	sent := 0
+	for e := ([256]byte{1}); sent < 460; sent++ {
+		if sent == 60 {
+			e[0] = 0 // all shards are stopped by now, and none is parked
+		}
+		must(t, p.Send(t.Context(), fmt.Sprint("key-", sent), e))
+	}
+	close(gate)
+	for id := range partitions {
+		must(t, l.engine.Move(t.Context(), id, 0))
+	}
+	must(t, p.Close(t.Context()))
+	count := int64(0)
+	for entry, err := range table.All(t.Context()) {
+		must(t, err)
+		count += entry.State
+	}
+	if count != int64(sent) {
+		t.Fatalf("%d events, sent %d", count, sent)
+	}
+}
+
 func TestMoveOfNothingSaysSo(t *testing.T) {
 	table := ordered("ordered")
 	l := newLab(t, smallStore(), table)

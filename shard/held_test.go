@@ -85,6 +85,36 @@ func TestOnlyWhatOvertakesThePartitionWaits(t *testing.T) {
 	})
 }
 
+// Goal: each event of a block is carried out once, also when the partition arrives in the
+// middle of the block. Method: a block of more than two runs.
+func TestPartitionMayArriveInTheMiddleOfABlock(t *testing.T) {
+	bubble(t, crashfs.New(), func(p *pair) {
+		from, to := p.arrange()
+		before := len(p.sent[0])
+		var evs []ev
+		for range runOperations + 10 {
+			evs = append(evs, add("0c"), add("2b"))
+		}
+		c := to.send(Applied, evs...)
+		to.turn()
+		if !to.run.cursor.more() {
+			p.Fatal("the block is used up")
+		}
+		for from.parts[0].ID != noPartition {
+			from.turn()
+		}
+		p.settle()
+		c.want("settled", true)
+		if n := len(history(to.parts[0])) - before; n != runOperations+10 {
+			p.Fatalf("%d events of the partition, want %d", n, runOperations+10)
+		}
+		if n := len(history(to.parts[2])); n != runOperations+10 {
+			p.Fatalf("%d events of the other partition, want %d", n, runOperations+10)
+		}
+		p.contents("settled")
+	}, func(c *Config) { c.Inbox = 1 << 15 })
+}
+
 // Goal: what is held back is bounded. Method: a full inbox on the partition, again.
 func TestNewOwnerStopsReadingWhenItHoldsAnInboxBack(t *testing.T) {
 	bubble(t, crashfs.New(), func(p *pair) {

@@ -342,9 +342,9 @@ func (p *pair) live(random *rand.Rand, n int) {
 }
 
 // bubble runs f with a pair of its own, and ends what is left of its moves.
-func bubble(t *testing.T, disk *crashfs.FS, f func(p *pair)) {
+func bubble(t *testing.T, disk *crashfs.FS, f func(p *pair), change ...func(*Config)) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := createPair(t, disk, smallSegments)
+		p, err := createPair(t, disk, append(change, smallSegments)...)
 		if err != nil {
 			return // nothing was promised yet
 		}
