@@ -155,13 +155,16 @@ type frame struct {
 	events     int // in it and all before it
 }
 
-// frames reads the frames of whole segments.
+// frames reads the frames of segments that are whole up to their last frame.
 func frames(segments [][]byte) []frame {
 	var all []frame
 	events := 0
 	for i, b := range segments {
 		for at := 0; at < len(b); {
 			length, n := binary.Uvarint(b[at:])
+			if length == 0 {
+				break // written ahead of the frames
+			}
 			head := b[at+n:]
 			events += int(binary.LittleEndian.Uint32(head[40:]))
 			f := frame{segment: i, start: at, end: at + n + int(length), horizon: binary.LittleEndian.Uint64(head[24:]), events: events}
