@@ -109,7 +109,7 @@ func Resume(cfg Config, state *State) error {
 		cfg.Log.FrameBytesMax = max(cfg.Log.FrameBytesMax, tail.largest)
 	}
 	number := cfg.freshNumber(&state.current)
-	removeUnnamed(&cfg, &state.current) // what opens that failed have left
+	removeUnnamed(&cfg, &state.current, func() {}) // what opens that failed have left
 	writer, err := cfg.createGeneration(number, tail.end, state.time, startsOf(tail.frames, append(slices.Clone(state.Partitions), state.lost...), nil, state.gone).encode())
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func Resume(cfg Config, state *State) error {
 		return errors.Join(err, writer.Close())
 	}
 	state.writer, state.current = writer, next
-	removeUnnamed(&cfg, &state.current)
+	removeUnnamed(&cfg, &state.current, func() {})
 	return nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/snapshot"
 )
 
@@ -36,6 +35,8 @@ type round struct {
 	upTo     uint64 // frames that the stamps depend on
 	runs     uint64 // of the shard, when the last batch was handed over
 
+	removal removal
+
 	before int64 // log bytes at the start: what the snapshot will make superfluous
 	last   int64 // bytes of the last snapshot
 	wait   int64 // log bytes at which a round after a failed one may begin
@@ -47,6 +48,7 @@ type round struct {
 // A roundJob is what the lane works on. Between begin and poll it belongs to the lane.
 type roundJob struct {
 	publish bool
+	remove  bool
 	writer  *snapshot.Writer
 	frozen  []frozen // the batch; its images are reused
 	used    int
@@ -88,6 +90,9 @@ func (s *Shard) ask(done func(error)) {
 // advanceRound moves the round on by one step and says whether it did anything.
 func (s *Shard) advanceRound() bool {
 	r := &s.round
+	if r.removal.under && r.phase == roundWanted {
+		r.removal.haste.Store(true)
+	}
 	if s.failed() || r.lane.busy || s.life.hurried.Load() {
 		return false
 	}
@@ -226,6 +231,8 @@ func (s *Shard) sealRound() bool {
 func (s *Shard) roundWorked() {
 	r := &s.round
 	switch {
+	case r.removal.under:
+		r.removal.under = false
 	case s.failed():
 		r.job.abort()
 	case r.job.err != nil:
@@ -238,6 +245,7 @@ func (s *Shard) roundWorked() {
 		r.last, r.wait = r.job.bytes, 0
 		s.counters.snapshots++
 		s.endRound(nil)
+		s.removeReplaced()
 	case r.next == len(r.parts):
 		r.phase = roundSealing
 		s.moving.owed = append(s.moving.owed[:0], s.moving.leaving...)
@@ -286,6 +294,10 @@ func (c *Config) snapshotID(number uint64) snapshot.ID {
 // roundWork is the lane's job: it writes a batch of partitions, or finishes the file.
 func (s *Shard) roundWork() {
 	r := &s.round
+	if r.job.remove {
+		removeUnnamed(&s.cfg, &r.job.current, s.restFromRemoval)
+		return
+	}
 	if r.job.publish {
 		r.job.err = r.job.finish(&s.cfg, r.number)
 		return
@@ -331,7 +343,7 @@ func writePartition(w *snapshot.Writer, f *frozen) error {
 }
 
 // finish publishes the snapshot: the file is synced, renamed, read again from the
-// disk and verified, then named in CURRENT; only then is what it replaces removed.
+// disk and verified, then named in CURRENT. Only then may what it replaces be removed.
 func (j *roundJob) finish(c *Config, number uint64) error {
 	path := c.snapshotPath(number)
 	summary, err := j.writer.Finish()
@@ -346,11 +358,7 @@ func (j *roundJob) finish(c *Config, number uint64) error {
 		_ = c.Log.FS.Remove(path)
 		return err
 	}
-	if err := j.current.write(c.Log.FS, c.Dir); err != nil {
-		return err
-	}
-	removeUnnamed(c, &j.current)
-	return nil
+	return j.current.write(c.Log.FS, c.Dir)
 }
 
 // abort gives up a snapshot that is not finished. What it leaves is unnamed.
@@ -358,28 +366,5 @@ func (j *roundJob) abort() {
 	if j.writer != nil {
 		_ = j.writer.Abort()
 		j.writer = nil
-	}
-}
-
-// removeUnnamed removes the generations and snapshots that CURRENT does not name. What
-// cannot be removed now is tried again after the next round.
-func removeUnnamed(c *Config, current *Current) {
-	named := make(map[string]bool)
-	for _, g := range current.Generations {
-		named[c.generationDir(g.Number)] = true
-	}
-	for _, number := range current.Snapshots {
-		named[c.snapshotPath(number)] = true
-	}
-	for _, dir := range []string{filepath.Join(c.Dir, "log"), filepath.Join(c.Dir, "snapshot")} {
-		entries, err := c.Log.FS.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, entry := range entries {
-			if path := filepath.Join(dir, entry.Name()); !named[path] {
-				_ = fsys.RemoveTree(c.Log.FS, path)
-			}
-		}
 	}
 }

@@ -83,6 +83,51 @@ func RemoveTree(fs FS, dir string) error {
 	return nil
 }
 
+// RemoveTreeInSteps is [RemoveTree] for a disk on which others wait for their syncs:
+// giving back the blocks of a large file at once holds all of them up. It cuts a file
+// down by step bytes at a time and calls rest between two steps. A crash may leave any
+// part of the tree, and files that are cut.
+func RemoveTreeInSteps(fs FS, dir string, step int64, rest func()) error {
+	err := walk(fs, dir, 0, func(string) error { return nil })
+	if err == nil {
+		err = walk(fs, dir, 0, func(name string) error { return removeInSteps(fs, name, step, rest) })
+	}
+	if err != nil {
+		return fmt.Errorf("fsys: remove tree in steps: %w", err)
+	}
+	return nil
+}
+
+func removeInSteps(fs FS, name string, step int64, rest func()) error {
+	info, err := fs.Lstat(name)
+	if err != nil {
+		return err
+	}
+	if size := info.Size(); info.Mode().IsRegular() && size > step {
+		if err := shrink(fs, name, size, step, rest); err != nil {
+			return err
+		}
+	}
+	return fs.Remove(name)
+}
+
+// shrink cuts a file down to one step.
+func shrink(fs FS, name string, size, step int64, rest func()) (err error) {
+	f, err := fs.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for size > step {
+		size -= step
+		if err := f.Truncate(size); err != nil {
+			return err
+		}
+		rest()
+	}
+	return nil
+}
+
 // walk calls visit for name and all below it, leaves first.
 func walk(fs FS, name string, depth int, visit func(string) error) error {
 	info, err := fs.Lstat(name)

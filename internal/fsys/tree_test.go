@@ -165,6 +165,40 @@ func TestRemoveTreeRemovesFilesAndDirectories(t *testing.T) {
 	}
 }
 
+// Goal: a large file shrinks step by step, with a rest behind each step, and is gone
+// in the end; a small one is removed at once.
+func TestRemoveTreeInStepsShrinksLargeFiles(t *testing.T) {
+	root := filepath.Join(t.TempDir(), "root")
+	if err := MkdirAll(OS(), root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	large := filepath.Join(root, "large")
+	for name, bytes := range map[string]int{large: 10, filepath.Join(root, "small"): 3} {
+		if err := ReplaceFile(OS(), name, make([]byte, bytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sizes []int64
+	for range 2 { // the second time it is gone
+		err := RemoveTreeInSteps(OS(), root, 3, func() {
+			info, err := os.Lstat(large)
+			if err != nil {
+				t.Fatal(err)
+			}
+			sizes = append(sizes, info.Size())
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []int64{7, 4, 1}; !slices.Equal(sizes, want) {
+		t.Errorf("sizes %v, want %v", sizes, want)
+	}
+	if _, err := os.Lstat(root); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left: %v", err)
+	}
+}
+
 func TestRemoveTreeRemovesNothingWhenThereIsALink(t *testing.T) {
 	root, outside := t.TempDir(), t.TempDir()
 	kept, mine := filepath.Join(outside, "kept"), filepath.Join(root, "a")
@@ -175,6 +209,9 @@ func TestRemoveTreeRemovesNothingWhenThereIsALink(t *testing.T) {
 	}
 	if err := RemoveTree(OS(), root); err == nil {
 		t.Error("no error")
+	}
+	if err := RemoveTreeInSteps(OS(), root, 1, func() {}); err == nil {
+		t.Error("in steps: no error")
 	}
 	for _, name := range []string{kept, mine} {
 		if _, err := os.Lstat(name); err != nil {
