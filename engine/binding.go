@@ -25,6 +25,7 @@ type binding[K comparable, S, E, R any] struct {
 type attachment interface {
 	shard.Table
 	ready()
+	show(key []byte, whole bool) string
 }
 
 // ready opens the table to calls.

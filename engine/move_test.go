@@ -228,7 +228,7 @@ func TestNobodyNoticesMovesUnderLoad(t *testing.T) {
 		must(t, err)
 		in, out := uint64(0), uint64(0)
 		for _, s := range stats.Shards {
-			in, out = in+s.MovedIn, out+s.MovedOut
+			in, out = in+s.Moves.In, out+s.Moves.Out
 		}
 		if in != out || in == 0 && *moveCount > 100 {
 			t.Errorf("%d partitions have come to shards, %d have gone", in, out)

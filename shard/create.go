@@ -86,7 +86,7 @@ func (c *Config) firstSnapshot(state *State) error {
 		return err
 	}
 	job.writer = nil
-	state.snapshot = int64(summary.DataBytes)
+	state.snapshot, state.snapshotAt = int64(summary.DataBytes), time.Unix(0, state.time)
 	_, err = snapshot.Publish(c.Log.FS, path+".tmp", path, c.snapshotID(1))
 	return err
 }

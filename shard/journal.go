@@ -22,6 +22,7 @@ type journal struct {
 	time     int64 // that the next event of the open frame would be applied at
 	logged   bool  // the generation holds events
 	gather   gathering
+	readOnly bool // there was no room for the last event
 
 	appended atomic.Uint64 // frames given to the system; flush's store publishes to the sync job
 	durable  uint64        // frames synced
@@ -39,6 +40,7 @@ type syncJob struct {
 	writer   *wal.Writer
 	rotation *rotation
 	upTo     uint64 // frames that the job made durable
+	took     time.Duration
 	err      error
 }
 
@@ -88,13 +90,18 @@ func (s *Shard) reserve(recordBytes int) error {
 	if j.frame.Count > 0 {
 		return nil
 	}
-	if err := j.writer.Room(j.frameMax); err != nil {
+	watch := s.meter.start()
+	err := j.writer.Room(j.frameMax)
+	s.meter.stop(jobLog, watch)
+	if err != nil {
 		if errors.Is(err, fsys.ErrNoSpace) {
+			j.readOnly = true
 			return errors.Join(ErrReadOnly, err)
 		}
 		s.fail(err)
 		return s.failure.Load()
 	}
+	j.readOnly = false
 	j.frame.Reset()
 	j.frame.Time, j.time = s.clock.mark, s.clock.mark
 	return nil
@@ -129,7 +136,10 @@ func (s *Shard) flush() {
 func (s *Shard) appendFrame() {
 	j := &s.log
 	bytes := j.frame.Len()
-	if _, err := j.writer.Append(&j.frame); err != nil {
+	watch := s.meter.start()
+	_, err := j.writer.Append(&j.frame)
+	s.meter.stop(jobLog, watch)
+	if err != nil {
 		s.fail(err)
 		return
 	}
@@ -198,6 +208,8 @@ func (j *journal) forced() bool { return j.durable < j.wanted }
 // syncWork is the lane's job: it makes durable what was written before it began.
 func (s *Shard) syncWork() {
 	job := &s.log.job
+	began := time.Now()
+	defer func() { job.took = time.Since(began) }()
 	job.upTo = s.log.appended.Load()
 	if job.rotation != nil {
 		job.err = job.rotation.finish(s)
@@ -217,6 +229,7 @@ func (s *Shard) synced() {
 		return
 	}
 	s.counters.syncs++
+	s.meter.syncs.Add(j.job.took)
 	j.durable = j.job.upTo
 	if j.job.rotation != nil {
 		j.rotation = nil

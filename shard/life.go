@@ -89,6 +89,7 @@ func (s *Shard) takeOver() {
 		s.parker.Cancel()
 	}
 	s.thaw()
+	s.meter.measuring = false
 	if s.run.Filled > 0 {
 		s.applyRun()
 	}
@@ -197,6 +198,8 @@ func (s *Shard) seal() {
 // end stops the lanes and leaves nothing behind.
 func (s *Shard) end() {
 	s.endFeeds()
+	last := s.survey()
+	s.life.last = &last
 	s.log.pulse.timer.Stop()
 	s.log.lane.stop()
 	s.round.lane.stop()

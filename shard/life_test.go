@@ -198,7 +198,7 @@ func TestStatsAndFreezeSpeakOfAppliedState(t *testing.T) {
 		r.send(Durable, add("0a"), add("0b"), add("3c"))
 		r.send(Durable, ev{key: "0a"})
 		synctest.Wait()
-		stats, err := r.Stats(context.Background())
+		stats, err := r.Survey(context.Background())
 		if err != nil || stats.Keys != 3 || stats.Events != 3 || stats.Reads != 1 || stats.Partitions != 4 {
 			t.Fatalf("%+v, %v", stats, err)
 		}

@@ -137,6 +137,10 @@ func (s *Shard) displace(p *Partition) {
 // advanceMoves does what there is to do for partitions that leave and arrive.
 func (s *Shard) advanceMoves() bool {
 	m := &s.moving
+	if m.out == nil && m.in == nil && m.next == nil && len(m.awaited) == 0 {
+		return false
+	}
+	defer s.meter.stop(jobMove, s.meter.start())
 	busy := false
 	if m.out != nil && s.consumed(m.out.cut) {
 		s.handOver()

@@ -78,6 +78,7 @@ func Move(from, to *Shard, partition uint32, reroute func() (cut uint64)) error 
 func visit(s *Shard, f func() error) error {
 	err := error(&PanicError{}) // f did not return
 	if gone := s.Tell(context.Background(), func() {
+		defer s.meter.stop(jobMove, s.meter.start())
 		if err = s.Err(); err == nil {
 			err = &PanicError{}
 			err = f()

@@ -78,6 +78,7 @@ type recovery struct {
 	workers []*worker
 	theirs  []*worker // by partition: who recovers it; nil: not of this shard
 	base    uint64    // the snapshot that was loaded; 0: none
+	written time.Time // when that was
 	report  Report
 }
 
@@ -146,6 +147,9 @@ func (r *recovery) load() error {
 		err := r.loadSnapshot(number)
 		if err == nil {
 			r.base = number
+			if info, err := r.cfg.Log.FS.Lstat(r.cfg.snapshotPath(number)); err == nil {
+				r.written = info.ModTime()
+			}
 			r.current.Snapshots = r.current.Snapshots[:i+1]
 			return nil
 		}
@@ -236,7 +240,7 @@ func (r *recovery) state(began time.Time) *State {
 			r.report.Keys += store.Len()
 		}
 	}
-	state.snapshot = r.report.SnapshotBytes
+	state.snapshot, state.snapshotAt = r.report.SnapshotBytes, r.written
 	state.unsynced, state.events = first.last, first.events
 	r.report.LogBytes, r.report.TornBytes = first.logBytes, first.tornBytes
 	r.report.Clean = first.sealed && r.report.Events == 0

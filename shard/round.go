@@ -37,10 +37,11 @@ type round struct {
 
 	removal removal
 
-	before int64 // log bytes at the start: what the snapshot will make superfluous
-	last   int64 // bytes of the last snapshot
-	wait   int64 // log bytes at which a round after a failed one may begin
-	err    error // of the last round; nil if its snapshot was published
+	before int64     // log bytes at the start: what the snapshot will make superfluous
+	last   int64     // bytes of the last snapshot
+	at     time.Time // when it was published; zero: there is none
+	wait   int64     // log bytes at which a round after a failed one may begin
+	err    error     // of the last round; nil if its snapshot was published
 	asked  []func(error)
 	later  []func(error) // asked for while a round was under way
 }
@@ -67,7 +68,7 @@ type frozen struct {
 
 func (r *round) open(s *Shard, state *State) {
 	r.lane = newLane(s.roundWork, func(lost *PanicError) { r.job.err = lost }, s.Wake)
-	r.last = state.snapshot
+	r.last, r.at = state.snapshot, state.snapshotAt
 }
 
 // ask starts a round, or one after the round that is under way; done is called on
@@ -95,6 +96,9 @@ func (s *Shard) advanceRound() bool {
 	}
 	if s.failed() || r.lane.busy || s.life.hurried.Load() {
 		return false
+	}
+	if r.phase != roundIdle {
+		defer s.meter.stop(jobSnapshot, s.meter.start())
 	}
 	switch r.phase {
 	case roundIdle:
@@ -243,6 +247,7 @@ func (s *Shard) roundWorked() {
 		s.log.current = r.job.current
 		s.log.bytes -= r.before
 		r.last, r.wait = r.job.bytes, 0
+		r.at = time.Unix(0, s.cfg.Clock())
 		s.counters.snapshots++
 		s.endRound(nil)
 		s.removeReplaced()

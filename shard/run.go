@@ -141,6 +141,9 @@ func (s *Shard) beginRun() {
 	s.clock.advance(s.log.frame.Count == 0)
 	s.run.Now = s.clock.mark
 	s.owner.enter()
+	if s.meter.measuring {
+		s.countKeys()
+	}
 }
 
 // stretch returns how far the run can be carried out at once: up to the first event
@@ -200,6 +203,7 @@ func (s *Shard) caught(value any) {
 func (s *Shard) endRun() {
 	r := &s.run
 	s.counters.runs++
+	s.countTables()
 	if r.cursor.more() {
 		r.blocks[0] = r.blocks[r.opened-1]
 		r.opened = 1

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/keyfold/keyfold/internal/ring"
 	"github.com/keyfold/keyfold/wal"
@@ -29,12 +30,12 @@ type Shard struct {
 	round  round
 	moving moving
 
-	feeds    []Feed // polled in every turn
-	control  chan func()
-	failure  atomic.Pointer[FailedError] // fail's store publishes to Err
-	owner    owner
-	counters counters
-	life     life
+	feeds   []Feed // polled in every turn
+	control chan func()
+	failure atomic.Pointer[FailedError] // fail's store publishes to Err
+	owner   owner
+	life    life
+	figures
 }
 
 // acks are the blocks that were carried out and are not acknowledged yet.
@@ -49,6 +50,7 @@ type life struct {
 	hurried  atomic.Bool   // Hurry's store tells the shard to leave out the last snapshot
 	stopped  chan struct{} // closed when the goroutine is gone
 	finished bool          // the last turn was made
+	last     *Survey       // of the end; published by closing stopped
 	parking  bool          // the parker is prepared
 	err      error         // of the end; published by closing stopped
 }
@@ -68,11 +70,13 @@ func New(cfg Config, state *State) (*Shard, error) {
 		control:  make(chan func(), controlMessages),
 	}
 	s.life.stopped = make(chan struct{})
+	s.meter = newMeter(len(cfg.Tables))
 	for range cfg.Tables {
 		s.stores = append(s.stores, make([]Store, len(s.parts)))
 	}
 	s.openMoving(state)
 	s.clock = clock{now: cfg.Clock, mark: state.time}
+	s.rates = ratesOf(&state.Report, max(1, cfg.Workers))
 	s.log.open(s, state)
 	s.round.open(s, state)
 	return s, nil
@@ -133,12 +137,15 @@ func (s *Shard) turn() bool {
 	busy = s.advanceMoves() || busy
 	busy = s.pollLanes() || busy
 	busy = s.heartbeat() || busy
+	s.beginMeasure()
 	drained := s.takeRun()
-	if s.run.Filled > 0 {
+	worked := s.run.Filled > 0
+	if worked {
 		s.applyRun()
-		busy = true
 	}
 	fed := s.pollFeeds()
+	s.endMeasure(worked || fed)
+	busy = busy || worked
 	busy = s.advanceRound() || busy || fed // first, because a round begins between two syncs
 	busy = s.commit(drained && !fed) || busy
 	return s.advanceEnd() || busy
@@ -148,7 +155,9 @@ func (s *Shard) serveControl() bool {
 	for served := range controlMessages {
 		select {
 		case message := <-s.control:
+			watch := s.meter.start()
 			message()
+			s.meter.stop(jobView, watch)
 		default:
 			return served > 0
 		}
@@ -159,7 +168,9 @@ func (s *Shard) serveControl() bool {
 func (s *Shard) pollLanes() bool {
 	busy := false
 	if s.log.lane.poll() {
+		watch := s.meter.start()
 		s.synced()
+		s.meter.stop(jobLog, watch)
 		busy = true
 	}
 	if s.round.lane.poll() {
@@ -226,6 +237,8 @@ type State struct {
 	time     int64
 	log      int64 // bytes of log behind the newest snapshot
 	snapshot int64 // bytes of the newest snapshot
+	// snapshotAt is when it was written; zero: there is none.
+	snapshotAt time.Time
 }
 
 // Time is the time of the last event, or later: in the partitions of this state it

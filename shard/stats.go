@@ -1,8 +1,21 @@
 package shard
 
-import "context"
+import (
+	"context"
+	"time"
 
-// counters belong to the shard goroutine.
+	"github.com/keyfold/keyfold/internal/histogram"
+	"github.com/keyfold/keyfold/internal/hotkeys"
+)
+
+// figures are what a shard knows of itself. They belong to the shard goroutine.
+type figures struct {
+	counters counters
+	meter    meter
+	rates    rates
+}
+
+// counters count what happened since the open.
 type counters struct {
 	events, refused, reads uint64
 	runs, parks            uint64
@@ -14,22 +27,64 @@ type counters struct {
 	pinned                 bool
 }
 
-// Stats are the figures of one shard at one moment. Counts begin at the open.
+// Stats are the figures of one shard at one moment. Counts and times begin at the open
+// and only grow: two Stats give a rate.
 type Stats struct {
-	Partitions int    // that the shard owns
-	Keys       int    // in all tables
-	StateBytes int    // memory of the keys and states, their index included
-	InboxBytes int    // waiting in the inbox
-	Events     uint64 // accepted
-	Refused    uint64 // not done, for whatever reason
-	Reads      uint64 // Get, View and reads of a Batch
-	Runs       uint64 // (Events+Refused+Reads)/Runs is how many went together
-	Parks      uint64 // how often the shard went to sleep
-	MovedIn    uint64 // partitions that came from another shard
-	MovedOut   uint64 // partitions that went to another shard
-	Pinned     bool   // to its CPU
-	Log        LogStats
-	Snapshots  SnapshotStats
+	Partitions   int           // that the shard owns
+	Keys         int           // in all tables
+	StateBytes   int           // memory of the keys and states, their index included
+	Events       uint64        // accepted
+	Refused      uint64        // not done, for whatever reason
+	Reads        uint64        // Get, View and reads of a Batch
+	Runs         uint64        // (Events+Refused+Reads)/Runs is how many went together
+	Parks        uint64        // how often the shard went to sleep
+	Pinned       bool          // to its CPU
+	RecoveryTime time.Duration // that an open would take after a crash now; a rough estimate
+	Inbox        InboxStats
+	Busy         BusyStats
+	Log          LogStats
+	Snapshots    SnapshotStats
+	Moves        MoveStats
+}
+
+// InboxStats are the figures of what waits for a shard.
+type InboxStats struct {
+	Bytes int // waiting
+	// Delay is how long it took the shard to carry out what was in its inbox, looked at
+	// once in a millisecond at most while there was anything: what an event that came
+	// at such a moment has waited. The time in which a sleeping shard wakes up is not in
+	// it.
+	Delay histogram.Histogram
+}
+
+// BusyStats are what a shard goroutine has spent its time on. What is missing to the
+// time that has passed it was idle, or waited for a processor. Apply is measured in one
+// turn of 64 or so, and is an estimate; the others are exact.
+type BusyStats struct {
+	Apply    time.Duration // events and reads: polling sources, running the tables' functions, telling callers
+	Log      time.Duration // writing frames, telling callers after a sync; not syncing
+	Snapshot time.Duration // copying partitions
+	View     time.Duration // copying for All, and figures
+	Move     time.Duration // giving partitions to other shards, and taking theirs
+}
+
+// Total is the sum of all.
+func (b BusyStats) Total() time.Duration { return b.Apply + b.Log + b.Snapshot + b.View + b.Move }
+
+// MoveStats are how many partitions have changed their shard.
+type MoveStats struct {
+	In  uint64 // that came from another shard
+	Out uint64 // that went to another shard
+}
+
+// LogStats are the figures of a shard's log.
+type LogStats struct {
+	Frames      uint64              // written; Events/Frames is the size of a group
+	Syncs       uint64              // made; Frames/Syncs is how many groups a sync covered
+	Bytes       uint64              // written
+	ReplayBytes int64               // since the last snapshot: what a recovery would have to replay now
+	SyncTime    histogram.Histogram // of the syncs
+	ReadOnly    bool                // there was no room on the disk for the last event
 }
 
 // SnapshotStats are the figures of a shard's snapshots.
@@ -38,41 +93,122 @@ type SnapshotStats struct {
 	Failed    uint64
 	Err       error // why the last one failed; nil if it was published. The log goes on growing
 	UnderWay  bool
+	At        time.Time // when the last one was published; zero: there is none
+	Bytes     int64     // of the last one
 }
 
-// LogStats are the figures of a shard's log.
-type LogStats struct {
-	Frames      uint64 // written; Events/Frames is the size of a group
-	Syncs       uint64 // made; Frames/Syncs is how many groups a sync covered
-	Bytes       uint64 // written
-	ReplayBytes int64  // that a recovery would have to replay now
+// PartitionStats are the figures of one partition.
+type PartitionStats struct {
+	Partition  uint32
+	Shard      int    // that owns it
+	Events     uint64 // accepted since the store was made
+	Keys       int
+	StateBytes int
 }
 
-// Stats asks the shard for its figures.
-func (s *Shard) Stats(ctx context.Context) (Stats, error) {
-	var out Stats
-	if err := s.Tell(ctx, func() { out = s.stats() }); err != nil {
-		return Stats{}, err // the shard may still write to out
+// TableStats are the figures of one table in the partitions of a shard.
+type TableStats struct {
+	Operations uint64 // events, refused ones included, and reads; since the open
+	Keys       int
+	StateBytes int
+}
+
+// A Survey is all that a shard says of itself, at one moment.
+type Survey struct {
+	Stats
+	Owned  []PartitionStats // in no order
+	Tables []TableStats     // by id
+	Hot    []hotkeys.Key    // the keys that most operations go to, the hottest first
+}
+
+// Survey asks the shard for its figures. Of a shard that has stopped these are its last
+// ones, beside the error that it stopped with.
+func (s *Shard) Survey(ctx context.Context) (*Survey, error) {
+	out := new(Survey)
+	err := s.Tell(ctx, func() { *out = s.survey() })
+	if err == nil {
+		return out, nil
 	}
-	return out, nil
+	select {
+	case <-s.life.stopped:
+		return s.life.last, err
+	default:
+		return new(Survey), err // the shard may still write to out
+	}
+}
+
+func (s *Shard) survey() Survey {
+	out := Survey{
+		Stats:  s.stats(),
+		Owned:  make([]PartitionStats, len(s.owned)),
+		Tables: make([]TableStats, len(s.programs)),
+		Hot:    s.meter.hot.Top(hotShown),
+	}
+	for i, p := range s.owned {
+		part := &out.Owned[i]
+		part.Partition, part.Shard, part.Events = p.ID, s.cfg.Index, p.Sequence
+		for id, store := range p.Stores {
+			keys, bytes := store.Len(), store.Bytes()
+			part.Keys += keys
+			part.StateBytes += bytes
+			out.Tables[id].Keys += keys
+			out.Tables[id].StateBytes += bytes
+		}
+		out.Keys += part.Keys
+		out.StateBytes += part.StateBytes
+	}
+	for id := range out.Tables {
+		out.Tables[id].Operations = s.meter.tables[id]
+	}
+	return out
 }
 
 func (s *Shard) stats() Stats {
-	c := &s.counters
-	out := Stats{
+	c, m, r := &s.counters, &s.meter, &s.round
+	return Stats{
 		Partitions: len(s.owned), Events: c.events, Refused: c.refused, Reads: c.reads,
-		Runs: c.runs, Parks: c.parks, InboxBytes: s.inbox.Used(), Pinned: c.pinned,
-		MovedIn: c.movedIn, MovedOut: c.movedOut,
-		Log:       LogStats{Frames: c.frames, Syncs: c.syncs, Bytes: c.logBytes, ReplayBytes: s.log.bytes},
-		Snapshots: SnapshotStats{Published: c.snapshots, Failed: c.snapshotFailures, Err: s.round.err, UnderWay: s.round.phase != roundIdle},
+		Runs: c.runs, Parks: c.parks, Pinned: c.pinned,
+		RecoveryTime: s.rates.recovery(r.last, s.log.bytes),
+		Inbox:        InboxStats{Bytes: s.inbox.Used(), Delay: m.delays},
+		Busy:         BusyStats{Apply: m.busy[jobApply], Log: m.busy[jobLog], Snapshot: m.busy[jobSnapshot], View: m.busy[jobView], Move: m.busy[jobMove]},
+		Log: LogStats{
+			Frames: c.frames, Syncs: c.syncs, Bytes: c.logBytes, ReplayBytes: s.log.bytes,
+			SyncTime: m.syncs, ReadOnly: s.log.readOnly,
+		},
+		Snapshots: SnapshotStats{
+			Published: c.snapshots, Failed: c.snapshotFailures, Err: r.err, UnderWay: r.phase != roundIdle,
+			At: r.at, Bytes: r.last,
+		},
+		Moves: MoveStats{In: c.movedIn, Out: c.movedOut},
 	}
-	for _, p := range s.owned {
-		for _, store := range p.Stores {
-			out.Keys += store.Len()
-			out.StateBytes += store.Bytes()
-		}
+}
+
+// rates are how fast a recovery is, in bytes a second.
+type rates struct{ load, replay float64 }
+
+const (
+	// loadRate and replayRate are those of a worker in BenchmarkRecovery, for a shard
+	// whose own recovery has read less than ratesBytesMin.
+	loadRate      = 250e6
+	replayRate    = 125e6
+	ratesBytesMin = 4 << 20
+)
+
+// ratesOf are those that a recovery has had.
+func ratesOf(r *Report, workers int) rates {
+	out := rates{loadRate * float64(workers), replayRate * float64(workers)}
+	if r.SnapshotBytes >= ratesBytesMin && r.Times.Load > 0 {
+		out.load = float64(r.SnapshotBytes) / r.Times.Load.Seconds()
+	}
+	if r.LogBytes >= ratesBytesMin && r.Times.Replay > 0 {
+		out.replay = float64(r.LogBytes) / r.Times.Replay.Seconds()
 	}
 	return out
+}
+
+// recovery is how long it would take to load a snapshot and replay a log.
+func (r rates) recovery(snapshot, log int64) time.Duration {
+	return time.Duration(float64(time.Second) * (float64(snapshot)/r.load + float64(log)/r.replay))
 }
 
 // Snapshot has the shard take a snapshot now, and waits until it is published.

@@ -35,7 +35,7 @@ type linePad [lineBytes]byte
 // before another is returned by Next before it.
 //
 // Claim, Publish, SetRoute, Close, Used, MaxBlock and WaitRoom are safe for
-// concurrent use. Next, Release, Position and Drained belong to the consumer, one
+// concurrent use. Next, Release, Position, End and Drained belong to the consumer, one
 // goroutine at a time. The zero Ring is not usable; call [New].
 //
 // # Who owns which words

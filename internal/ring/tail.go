@@ -66,6 +66,12 @@ func (r *Ring) change(keep, set uint64) uint64 {
 // been loaded before t, so that it cannot be ahead.
 func distance(head, t uint64) uint64 { return (t - head) & positionMask }
 
+// End returns the position that Next will have reached when it has returned all that is
+// claimed now. It belongs to the consumer.
+func (r *Ring) End() uint64 {
+	return (r.consumer.released + distance(r.consumer.released, r.tail.Load())) * wordBytes
+}
+
 // Used returns how many bytes are claimed and not yet released, padding and size
 // words included. While others are at work the answer is out of date.
 func (r *Ring) Used() int {
