@@ -18,6 +18,8 @@ const (
 
 	// Buckets is how many there are.
 	Buckets = octaves * steps
+	// PerOctave is how many it takes to double the duration.
+	PerOctave = steps
 )
 
 // A Histogram counts durations from 128 ns to 17 s, the ends included, with the first

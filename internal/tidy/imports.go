@@ -17,6 +17,7 @@ var layers = map[string]int{
 	"shard":      3,
 	"engine":     4,
 	"enginetest": 5,
+	"metrics":    5,
 	"bench":      6,
 	"fuzz":       6,
 	"examples":   6,
