@@ -36,7 +36,13 @@ type Engine struct {
 	sources atomic.Uint64
 
 	recovery Recovery
+	operator operator
 	closing  closing
+}
+
+// operator is what there is for whoever runs the program.
+type operator struct {
+	reporter *reporter
 }
 
 // closing is the end of an engine: the first to call Close or Shutdown does it.
@@ -94,6 +100,7 @@ func (e *Engine) end() error {
 		errs = append(errs, s.Wait(context.Background()))
 	}
 	e.dropFormer()
+	e.operator.reporter.stop()
 	for _, t := range e.tables {
 		t.detach()
 	}

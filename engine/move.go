@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"time"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -39,11 +40,16 @@ func (e *Engine) Move(ctx context.Context, partition, to int) error {
 	if count := len(e.shards()); to < 0 || to >= count {
 		return fmt.Errorf("keyfold: there is no shard %d: the engine has %d", to, count)
 	}
+	return e.moveTo(ctx, uint32(partition), to, true)
+}
+
+// moveTo is Move without its checks; told says that the logger is told.
+func (e *Engine) moveTo(ctx context.Context, partition uint32, to int, told bool) error {
 	if err := e.takeTurn(ctx); err != nil {
 		return err
 	}
 	moved := make(chan error, 1)
-	go e.moveInTurn(uint32(partition), to, moved)
+	go e.moveInTurn(partition, to, told, moved)
 	select {
 	case err := <-moved:
 		return err
@@ -75,7 +81,7 @@ func (e *Engine) takeTurn(ctx context.Context) error {
 
 // moveInTurn is a goroutine of its own: closing the engine waits for its turn to end.
 // Codecs run in it.
-func (e *Engine) moveInTurn(partition uint32, to int, moved chan<- error) {
+func (e *Engine) moveInTurn(partition uint32, to int, told bool, moved chan<- error) {
 	err := errNotReturned
 	defer func() {
 		if value := recover(); value != nil {
@@ -84,7 +90,10 @@ func (e *Engine) moveInTurn(partition uint32, to int, moved chan<- error) {
 		<-e.moves
 		moved <- err
 	}()
-	err = e.move(partition, to)
+	from, began := int(e.route.Load().owner[partition]), time.Now()
+	if err = e.move(partition, to); err == nil && told && from != to {
+		e.operator.reporter.moved(e.dir, partition, from, to, time.Since(began))
+	}
 }
 
 func (e *Engine) move(partition uint32, to int) error {

@@ -48,7 +48,9 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
+	e.operator.reporter = newReporter(o.Logger)
 	if err := e.open(ctx, tables, entries); err != nil {
+		e.operator.reporter.stop()
 		for _, t := range e.tables {
 			t.detach()
 		}
@@ -210,6 +212,7 @@ func (e *Engine) start(states []*shard.State, began time.Time) error {
 	}
 	e.recovery.Duration = time.Since(began)
 	e.fleet.Store(&shards)
+	e.operator.reporter.opened(e.dir, len(shards), &e.recovery)
 	e.route.Store(r)
 	for _, s := range shards {
 		s.Start()
@@ -233,6 +236,7 @@ func (e *Engine) shardConfig(m *manifest, index, cpu int) shard.Config {
 		Slots:   &e.slots,
 		Workers: (runtime.GOMAXPROCS(0) + m.Shards - 1) / m.Shards,
 		Clock:   o.Environment.Now,
+		Notify:  e.operator.reporter.notify(e.dir),
 		Log: shard.LogConfig{
 			FS: o.Environment.FS, Device: o.device(), Sync: shard.SyncMode(o.Sync), Interval: o.SyncInterval,
 			SegmentBytes: o.SegmentBytes, SnapshotBytes: o.SnapshotBytes,

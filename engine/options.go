@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"log/slog"
 	"runtime"
 	"time"
 
@@ -64,7 +65,7 @@ const (
 
 // Options says how an engine runs. The zero Options is right for a service that
 // shares its machine. Nothing here changes what is promised but Sync.
-type Options struct {
+type Options struct { //tidy:ignore size: one flat struct, so that a literal names any option
 	// Shards is how many goroutines own the partitions. It may differ at every open.
 	// 0 means half of GOMAXPROCS, but at least 1.
 	Shards int
@@ -108,6 +109,12 @@ type Options struct {
 	// Progress is called during Open with the bytes of log read, of all there are, by
 	// several goroutines at once. It may be nil.
 	Progress func(shard int, done, total int64)
+	// Logger is told what an operator must know: what Open has found, that a shard has
+	// failed, is read-only or takes events again, that a snapshot has failed, that Move has
+	// moved a partition. nil means
+	// that nothing is logged. Its handler runs on a goroutine of the engine, which Close
+	// waits for; it must not close the engine.
+	Logger *slog.Logger
 	// Environment replaces the disk and the clock. It is for package enginetest; nil
 	// means the operating system's.
 	Environment *seam.Environment

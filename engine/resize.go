@@ -33,7 +33,7 @@ func (e *Engine) Resize(ctx context.Context, shards int) error {
 		return err
 	}
 	for partition, to := range assign(e.route.Load().owner, shards) {
-		if err := e.Move(ctx, partition, int(to)); err != nil {
+		if err := e.moveTo(ctx, uint32(partition), int(to), false); err != nil {
 			return err
 		}
 	}

@@ -31,7 +31,8 @@ const (
 	SyncNever                    // when the operating system likes
 )
 
-// A Config says what a shard is made of. Everything is set; nothing has a default.
+// A Config says what a shard is made of. Everything is set but Notify; nothing has a
+// default.
 type Config struct {
 	Index   int // of the shard in its layout
 	ID      wal.ID
@@ -44,6 +45,9 @@ type Config struct {
 	Slots   *Slots
 	// Workers is how many goroutines recover the shard; below 2 it is the caller's.
 	Workers int
+	// Notify is called on the shard goroutine with what an operator must know. It must not
+	// wait, and may be nil.
+	Notify func(Notice)
 	// Clock gives the time in nanoseconds of Unix time. It may run back.
 	Clock func() int64
 }

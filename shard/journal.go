@@ -95,16 +95,27 @@ func (s *Shard) reserve(recordBytes int) error {
 	s.meter.stop(jobLog, watch)
 	if err != nil {
 		if errors.Is(err, fsys.ErrNoSpace) {
-			j.readOnly = true
+			s.setReadOnly(err)
 			return errors.Join(ErrReadOnly, err)
 		}
 		s.fail(err)
 		return s.failure.Load()
 	}
-	j.readOnly = false
+	s.setReadOnly(nil)
 	j.frame.Reset()
 	j.frame.Time, j.time = s.clock.mark, s.clock.mark
 	return nil
+}
+
+// setReadOnly keeps why there is no room for events, or that there is.
+func (s *Shard) setReadOnly(err error) {
+	switch {
+	case err != nil && !s.log.readOnly:
+		s.notify(NoticeReadOnly, err)
+	case err == nil && s.log.readOnly:
+		s.notify(NoticeWritable, nil)
+	}
+	s.log.readOnly = err != nil
 }
 
 // commit writes the open frame when its time has come, and starts a sync when one is

@@ -264,6 +264,7 @@ func (s *Shard) endRound(err error) {
 	r.phase = roundIdle
 	if r.err = err; err != nil {
 		s.counters.snapshotFailures++
+		s.notify(NoticeSnapshotFailed, err)
 	}
 	asked := r.asked
 	r.asked, r.later = r.later, nil

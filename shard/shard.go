@@ -187,6 +187,7 @@ func (s *Shard) fail(err error) {
 		return
 	}
 	s.failure.Store(&FailedError{Shard: s.cfg.Index, Err: err})
+	s.notify(NoticeFailed, err)
 	s.inbox.Close()
 	unknown := &FailedError{Shard: s.cfg.Index, Unknown: true, Err: err}
 	s.acks.written.release(never, unknown)
