@@ -43,6 +43,8 @@ type Engine struct {
 // operator is what there is for whoever runs the program.
 type operator struct {
 	reporter *reporter
+	// adviser is nil while there is none; the stores of Open and Resize publish to Stats.
+	adviser atomic.Pointer[adviser]
 }
 
 // closing is the end of an engine: the first to call Close or Shutdown does it.
@@ -92,6 +94,7 @@ func (e *Engine) end() error {
 		s.Relent()
 	}
 	e.moves <- struct{}{} // for good
+	e.operator.adviser.Load().stop()
 	for _, s := range e.shards() {
 		s.Stop()
 	}

@@ -220,6 +220,7 @@ func (e *Engine) start(states []*shard.State, began time.Time) error {
 	for _, b := range e.bindings {
 		b.ready()
 	}
+	e.startAdviser()
 	return nil
 }
 

@@ -109,6 +109,8 @@ type Options struct { //tidy:ignore size: one flat struct, so that a literal nam
 	// Progress is called during Open with the bytes of log read, of all there are, by
 	// several goroutines at once. It may be nil.
 	Progress func(shard int, done, total int64)
+	// Rebalance says what becomes of an imbalance between shards.
+	Rebalance RebalanceMode
 	// Logger is told what an operator must know: what Open has found, that a shard has
 	// failed, is read-only or takes events again, that a snapshot has failed, that Move has
 	// moved a partition. nil means
@@ -182,7 +184,7 @@ func (o *Options) check() error {
 		{powerOfTwo(o.InboxBytes) && o.InboxBytes <= inboxBytesMax, fmt.Sprintf("InboxBytes must be a power of two up to %d, not %d", inboxBytesMax, o.InboxBytes)},
 		{o.SnapshotBytes > 0, fmt.Sprintf("SnapshotBytes must be more than 0, not %d", o.SnapshotBytes)},
 		{o.SegmentBytes >= 4<<10 && o.SegmentBytes <= 1<<30, fmt.Sprintf("SegmentBytes must be 4 KiB to 1 GiB, not %d", o.SegmentBytes)},
-		{o.Pin <= PinOn && o.Device <= DeviceLibrary, "Pin and Device must be one of their modes"},
+		{o.Pin <= PinOn && o.Device <= DeviceLibrary && o.Rebalance <= RebalanceAutomatic, "Pin, Device and Rebalance must be one of their modes"},
 	} {
 		if !c.ok {
 			return fmt.Errorf("keyfold: Options.%s", c.rule)

@@ -79,6 +79,7 @@ func (e *Engine) grow(count int) error {
 		s.Start()
 	}
 	e.fleet.Store(&fleet)
+	e.startAdviser()
 	return nil
 }
 

@@ -34,6 +34,7 @@ type Stats struct {
 	Failed       []error          // by shard: why it has stopped, or nil
 	Partitions   []PartitionStats // by partition; one that changes its shard meanwhile may be shown without events and keys
 	Tables       []TableStats     // in the order of their first use in the store
+	Advice       Advice           // what would relieve the busiest shard
 	Hot          []HotKey         // the keys that most operations go to, up to 16 of each shard, the hottest first
 }
 
@@ -63,7 +64,7 @@ type HotKey struct {
 func (e *Engine) Stats(ctx context.Context) (Stats, error) {
 	shards := e.shards()
 	out := Stats{
-		At: time.Now(), TornBytes: e.recovery.TornBytes,
+		At: time.Now(), TornBytes: e.recovery.TornBytes, Advice: e.operator.advice(),
 		Shards: make([]ShardStats, len(shards)), Failed: make([]error, len(shards)),
 		Partitions: make([]PartitionStats, e.manifest.Partitions),
 		Tables:     make([]TableStats, len(e.tables)),

@@ -172,10 +172,17 @@ func Of(s engine.Stats) []Family {
 		}
 		all = append(all, f)
 	}
-	return append(all, busy(s), failed(s), hottest(s), Family{
-		Name: "keyfold_torn_bytes", Help: "Bytes of the logs that were dropped as torn when the store was opened.", Kind: Gauge,
-		Samples: []Sample{{Value: float64(s.TornBytes)}},
-	})
+	return append(all, busy(s), failed(s), hottest(s),
+		one("keyfold_torn_bytes", "Bytes of the logs that were dropped as torn when the store was opened.", float64(s.TornBytes)),
+		one("keyfold_advised_moves", "Moves of partitions that would relieve the busiest shard.", float64(len(s.Advice.Moves))),
+		one("keyfold_advised_gain_ratio", "How much more the engine could take after these moves, as a share of what it takes.", s.Advice.Gain()),
+		one("keyfold_too_hot_partition_ratio", "Load of a partition that is too hot for a shard, as a share of the time of one; no move helps it. 0 if there is none.", s.Advice.TooHot),
+	)
+}
+
+// one is a metric of the whole engine.
+func one(name, help string, value float64) Family {
+	return Family{Name: name, Help: help, Kind: Gauge, Samples: []Sample{{Value: value}}}
 }
 
 // busy is the time that shards have worked, by what on.

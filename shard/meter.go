@@ -79,6 +79,11 @@ func newMeter(tables int) meter {
 	}
 }
 
+// stats is what the shard has spent its time on.
+func (m *meter) stats() BusyStats {
+	return BusyStats{Apply: m.busy[jobApply], Log: m.busy[jobLog], Snapshot: m.busy[jobSnapshot], View: m.busy[jobView], Move: m.busy[jobMove]}
+}
+
 // next returns a random number below n. It is not a good one, and need not be.
 func (m *meter) next(n uint64) int {
 	m.random ^= m.random << 13

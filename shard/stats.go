@@ -137,6 +137,41 @@ func (s *Shard) Survey(ctx context.Context) (*Survey, error) {
 	}
 }
 
+// A Load is what a shard has done so far, and for whom.
+type Load struct {
+	Busy  BusyStats
+	Owned []PartitionLoad // in no order
+}
+
+// A PartitionLoad is what a partition has taken, and what a move would copy.
+type PartitionLoad struct {
+	Partition uint32
+	Events    uint64 // accepted since the store was made
+	Bytes     int    // of keys and states; 0 if nobody asked
+}
+
+// Load asks the shard for its load, and for the sizes of its partitions if they are
+// wanted, which takes most of the time of a Survey.
+func (s *Shard) Load(ctx context.Context, sizes bool) (*Load, error) {
+	out := new(Load)
+	err := s.Tell(ctx, func() {
+		out.Busy, out.Owned = s.meter.stats(), make([]PartitionLoad, len(s.owned))
+		for i, p := range s.owned {
+			load := &out.Owned[i]
+			load.Partition, load.Events = p.ID, p.Sequence
+			for _, store := range p.Stores {
+				if sizes {
+					load.Bytes += store.Bytes()
+				}
+			}
+		}
+	})
+	if err != nil {
+		return nil, err // the shard may still write to out
+	}
+	return out, nil
+}
+
 func (s *Shard) survey() Survey {
 	out := Survey{
 		Stats:  s.stats(),
@@ -170,7 +205,7 @@ func (s *Shard) stats() Stats {
 		Runs: c.runs, Parks: c.parks, Pinned: c.pinned,
 		RecoveryTime: s.rates.recovery(r.last, s.log.bytes),
 		Inbox:        InboxStats{Bytes: s.inbox.Used(), Delay: m.delays},
-		Busy:         BusyStats{Apply: m.busy[jobApply], Log: m.busy[jobLog], Snapshot: m.busy[jobSnapshot], View: m.busy[jobView], Move: m.busy[jobMove]},
+		Busy:         m.stats(),
 		Log: LogStats{
 			Frames: c.frames, Syncs: c.syncs, Bytes: c.logBytes, ReplayBytes: s.log.bytes,
 			SyncTime: m.syncs, ReadOnly: s.log.readOnly,
