@@ -257,4 +257,7 @@ func (s *folded[E]) Move(ctx context.Context, partition, shard int) error {
 	return s.engine.Move(ctx, partition, shard)
 }
 
+// Stats are the figures of the engine.
+func (s *folded[E]) Stats(ctx context.Context) (engine.Stats, error) { return s.engine.Stats(ctx) }
+
 func (s *folded[E]) Close(ctx context.Context) error { return s.engine.Shutdown(ctx) }

@@ -41,9 +41,13 @@ func (r *run) all() (err error) {
 	if err != nil {
 		return err
 	}
-	err = r.load(t)
-	if err == nil && r.flags.Verify {
-		err = r.verify(t)
+	unserve, err := r.serve(t)
+	if err == nil {
+		err = r.load(t)
+		if err == nil && r.flags.Verify {
+			err = r.verify(t)
+		}
+		err = errors.Join(err, unserve())
 	}
 	if err != nil || !r.flags.Abandon {
 		err = errors.Join(err, t.Close(context.WithoutCancel(r.ctx)))

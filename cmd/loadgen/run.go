@@ -67,6 +67,7 @@ type outputFlags struct {
 	JSON    string `group:"Output" name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
 	Profile string `group:"Output" type:"path" placeholder:"DIR" help:"Store a CPU profile, and show where the time went."`
 	Quiet   bool   `group:"Output" help:"No status lines."`
+	HTTP    string `group:"Output" name:"http" placeholder:"[HOST:]PORT" help:"While it runs, show the Go runtime (statsviz), profiles (pprof) and the metrics of the store on a web page, on this machine only unless HOST says otherwise."`
 	traceFlags
 }
 
