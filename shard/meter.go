@@ -162,6 +162,12 @@ func (s *Shard) countTables() {
 	}
 }
 
+// countsKeys says whether the keys of a run are counted: in one turn of turnsMeasured, also
+// where every turn is measured because they are long. A long turn has many runs.
+func (m *meter) countsKeys() bool {
+	return m.measuring && (m.stands > 1 || m.next(turnsMeasured) == 0)
+}
+
 // countKeys counts some operations of a measured run by their keys, each for as many as
 // it stands for.
 func (s *Shard) countKeys() {
@@ -173,6 +179,6 @@ func (s *Shard) countKeys() {
 	step := max(1, r.Filled/sampledMax)
 	for i := m.next(uint64(step)); i < r.Filled; i += step {
 		id := hotkeys.Identity{Hash: r.Ops[i].Hash, Table: r.Ops[i].Table}
-		m.hot.Add(id, r.Ops[i].Key(), float64(step)*float64(m.stands))
+		m.hot.Add(id, r.Ops[i].Key(), float64(step))
 	}
 }

@@ -141,7 +141,7 @@ func (s *Shard) beginRun() {
 	s.clock.advance(s.log.frame.Count == 0)
 	s.run.Now = s.clock.mark
 	s.owner.enter()
-	if s.meter.measuring {
+	if s.meter.countsKeys() {
 		s.countKeys()
 	}
 }

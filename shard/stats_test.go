@@ -283,6 +283,27 @@ func TestHotKeysCountAlikeInRunsOfAnySize(t *testing.T) {
 	}
 }
 
+// Goal: where every turn is measured because they are long, keys are not counted more
+// often than elsewhere: that costs more than the clock.
+func TestKeysOfLongTurnsAreCountedNoMoreOften(t *testing.T) {
+	r := newRig(t)
+	clock := r.stopClock()
+	feed := &ticking{r: r, clock: clock, left: 5_000, takes: time.Second}
+	r.feeds = append(r.feeds, feed)
+	counted := 0
+	for feed.left > 0 {
+		r.turn()
+		if r.meter.measuring = true; r.meter.countsKeys() {
+			counted++
+		}
+		r.meter.measuring = false
+		r.sync()
+	}
+	if r.meter.stands != 1 || counted < 50 || counted > 110 {
+		t.Errorf("each measured turn stands for %d; keys of %d turns of 5000 are counted", r.meter.stands, counted)
+	}
+}
+
 func TestFiguresOfAStoppedShardAreItsLast(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := running(t)
