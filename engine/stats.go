@@ -27,6 +27,7 @@ type Stats struct {
 	StateBytes   int              // memory of the keys and states, their index included
 	Events       uint64           // accepted
 	Refused      uint64           // not done, for whatever reason
+	Skipped      uint64           // told like an event, because it was done before: a retry, or one that was sent again
 	Reads        uint64           // Get, View and reads of a Batch
 	TornBytes    int64            // of the logs, dropped when the store was opened
 	RecoveryTime time.Duration    // that Open would take after a crash now: that of the slowest shard; a rough estimate
@@ -98,6 +99,7 @@ func (s *Stats) add(index int, found *shard.Survey) {
 	s.StateBytes += found.StateBytes
 	s.Events += found.Events
 	s.Refused += found.Refused
+	s.Skipped += found.Skipped
 	s.Reads += found.Reads
 	s.RecoveryTime = max(s.RecoveryTime, found.RecoveryTime)
 	for _, p := range found.Owned {

@@ -22,6 +22,9 @@ type Kind uint8
 const (
 	KindEvent Kind = iota
 	KindRead
+	// KindSkipped is what the program makes of an event that was done before: it is
+	// told like one that was done now, and not logged again.
+	KindSkipped
 )
 
 // Sizes of a block, in bytes. The layout is in the package comment.
@@ -139,7 +142,7 @@ func (op *Operation) read(rest []byte) int {
 	op.Hash = binary.LittleEndian.Uint64(rest)
 	op.Record = rest[opHeaderBytes-recordHeaderBytes : end : end]
 	op.keyEnd = int32(keyEnd - (opHeaderBytes - recordHeaderBytes))
-	op.Table, op.Kind = uint16(word), Kind(word>>56)
+	op.Table, op.Stamp, op.Kind = uint16(word)&tableMask, Stamp(word>>stampShift)&stampMask, Kind(word>>56)
 	return (end + 7) &^ 7
 }
 
@@ -166,9 +169,11 @@ func FirstOps(block []byte, bytes int) (first []byte, count int) {
 	return block[:end], count
 }
 
-// OpParts are the key and the event of an operation. The slices are borrowed.
+// OpParts are the key and the event of an operation, without its stamp. The slices are
+// borrowed.
 func OpParts(op []byte) (key, event []byte) {
 	word := binary.LittleEndian.Uint64(op[8:])
 	keyEnd := opHeaderBytes + int(word>>16&0xffff)
-	return op[opHeaderBytes:keyEnd], op[keyEnd : keyEnd+int(word>>32&0xffffff)]
+	stamp := Stamp(word>>stampShift) & stampMask
+	return op[opHeaderBytes:keyEnd], op[keyEnd+stamp.bytes() : keyEnd+int(word>>32&0xffffff)]
 }

@@ -34,11 +34,20 @@
 //
 //	offset  size  field   meaning
 //	     0     8  hash    hash of the key; its high bits name the partition
-//	     8     2  table   id of the table
+//	     8     2  table   bits 0 to 11: id of the table; bits 12 to 14: the stamp
 //	    10     2  key     key bytes
 //	    12     3  event   event bytes
 //	    15     1  kind    0 event, 1 read
 //	    16     …  key, event, zero to 7 bytes up to a multiple of 8
+//
+// The stamp says what the event bytes begin with, in front of the payload that a table
+// sees:
+//
+//	stamp  bytes  what
+//	    0      0  nothing
+//	    1     16  the id of the event
+//	    2     16  origin u64, sequence u64: who sent the event, and its place there
+//	    3      0  nothing; the shard itself has made the event, for a timer of the key
 //
 // # Records: what a frame of the log holds
 //
@@ -48,7 +57,8 @@
 // counts one.
 //
 //	offset  size  field   meaning
-//	     0     2  table   id of the table; from 0xfffc on: no event, but what follows
+//	     0     2  table   id of the table and stamp, as in an operation; from 0xfff0 on:
+//	                      no event, but what follows
 //	     2     2  key     key bytes; 0 if it is no event
 //	     4     4  event   event bytes
 //	     8     …  key, event

@@ -72,6 +72,14 @@ func TestFormatsAreThoseOfTheGoldenDump(t *testing.T) {
 	d.fields(8, little, "time")
 	d.end(t)
 
+	d.section("an event of table 3 with an id, stamp 1", appendRecord(nil, StampID.On(3), []byte("key"), []byte("0123456789abcdefevent")))
+	d.fields(2, little, "table", "key")
+	d.fields(4, little, "event")
+	d.field("key", 3, nil)
+	d.field("id", 16, nil)
+	d.field("event", 5, nil)
+	d.end(t)
+
 	at := holding{epoch: 2, sequence: 9}
 	adoption := appendHolding(nil, beginTable, 6, at)
 	adoption = appendPart(adoption, 6, 3, 1, 4, []byte("block"))

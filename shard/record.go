@@ -11,6 +11,7 @@ const (
 	recordHeaderBytes = 8
 	timeMarkBytes     = recordHeaderBytes + 8
 	timeMarkTable     = 0xffff
+	controlTables     = 0xfff0 // from here on a record is no event
 	// TablesMax is how many tables a store can have.
 	TablesMax = 1 << 12
 )
@@ -24,6 +25,7 @@ func appendTimeMark(dst []byte, now int64) []byte {
 // A record is an event as the log holds it, a time mark, or of an adoption.
 type record struct {
 	table  uint16
+	stamp  Stamp
 	keyEnd int32
 	bytes  []byte // header, key, event; borrowed
 }
@@ -49,7 +51,13 @@ func takeRecord(body []byte, r *record) ([]byte, error) {
 	if end > len(body) {
 		return nil, fmt.Errorf("%w: a record of %d bytes with %d left", errRecord, end, len(body))
 	}
-	r.table, r.keyEnd, r.bytes = uint16(head), int32(keyEnd), body[:end]
+	r.table, r.stamp, r.keyEnd, r.bytes = uint16(head), StampNone, int32(keyEnd), body[:end]
+	if r.table < controlTables {
+		r.table, r.stamp = r.table&tableMask, Stamp(r.table>>stampShift)
+		if r.stamp > StampTimer || end-keyEnd < r.stamp.bytes() {
+			return nil, fmt.Errorf("%w: an event of %d bytes with stamp %d", errRecord, end-keyEnd, r.stamp)
+		}
+	}
 	if r.table == timeMarkTable && end != timeMarkBytes {
 		return nil, fmt.Errorf("%w: a time mark of %d bytes", errRecord, end)
 	}

@@ -240,7 +240,7 @@ func (w *worker) queueEvent(rec *record) error {
 	}
 	r := &w.run
 	r.Ops[r.Filled] = Operation{
-		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table,
+		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table, Stamp: rec.stamp,
 	}
 	if r.Filled++; r.Filled == runOperations {
 		return w.replayQueued()

@@ -77,7 +77,7 @@ func (s *Shard) takeOperations() {
 		partition := s.cfg.Routing.Partition(op.Hash)
 		op.Part, op.Store = s.parts[partition], s.stores[op.Table][partition]
 		op.Sink = sink
-		op.Index, op.block, op.last = int32(c.next+i), int32(r.opened-1), false
+		op.Index, op.block, op.last = int32(c.next+i), int16(r.opened-1), false
 		r.bytes += len(op.Record)
 		if op.Part.ID == noPartition {
 			s.misplaced(op)
@@ -236,6 +236,8 @@ func (s *Shard) endOperations(told bool) {
 			if w := op.Part.watch; w != nil {
 				w.add(r.Now, op.Record)
 			}
+		case op.Kind == KindSkipped:
+			s.counters.skipped++
 		}
 		if b := &r.blocks[op.block]; b.slot != nil {
 			b.told = b.told || told

@@ -18,6 +18,7 @@ type figures struct {
 // counters count what happened since the open.
 type counters struct {
 	events, refused, reads uint64
+	skipped                uint64
 	runs, parks            uint64
 	frames, syncs          uint64
 	logBytes               uint64
@@ -29,14 +30,15 @@ type counters struct {
 
 // Stats are the figures of one shard at one moment. Counts and times begin at the open
 // and only grow: two Stats give a rate.
-type Stats struct {
+type Stats struct { //tidy:ignore size: one flat set of figures, so that a reader finds any
 	Partitions   int           // that the shard owns
 	Keys         int           // in all tables
 	StateBytes   int           // memory of the keys and states, their index included
 	Events       uint64        // accepted
 	Refused      uint64        // not done, for whatever reason
+	Skipped      uint64        // told like an event, because it was done before
 	Reads        uint64        // Get, View and reads of a Batch
-	Runs         uint64        // (Events+Refused+Reads)/Runs is how many went together
+	Runs         uint64        // (Events+Refused+Skipped+Reads)/Runs is how many went together
 	Parks        uint64        // how often the shard went to sleep
 	Pinned       bool          // to its CPU
 	RecoveryTime time.Duration // that an open would take after a crash now; a rough estimate
@@ -201,7 +203,7 @@ func (s *Shard) survey() Survey {
 func (s *Shard) stats() Stats {
 	c, m, r := &s.counters, &s.meter, &s.round
 	return Stats{
-		Partitions: len(s.owned), Events: c.events, Refused: c.refused, Reads: c.reads,
+		Partitions: len(s.owned), Events: c.events, Refused: c.refused, Skipped: c.skipped, Reads: c.reads,
 		Runs: c.runs, Parks: c.parks, Pinned: c.pinned,
 		RecoveryTime: s.rates.recovery(r.last, s.log.bytes),
 		Inbox:        InboxStats{Bytes: s.inbox.Used(), Delay: m.delays},

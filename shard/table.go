@@ -49,10 +49,11 @@ type Operation struct {
 
 	Touched unsafe.Pointer // where the program left what TouchEntries has found
 
-	Index  int32  // position in its block
-	block  int32  // in blocks
-	keyEnd int32  // in Record
-	Table  uint16 // id
+	Index  int32 // position in its block
+	keyEnd int32 // in Record
+	block  int16 // in blocks
+	Table  uint16
+	Stamp  Stamp
 	Kind   Kind
 	last   bool // of its block
 }
@@ -60,8 +61,21 @@ type Operation struct {
 // Key is the encoded key, borrowed.
 func (op *Operation) Key() []byte { return op.Record[recordHeaderBytes:op.keyEnd] }
 
-// Event is the encoded event, borrowed.
-func (op *Operation) Event() []byte { return op.Record[op.keyEnd:] }
+// Event is the encoded event without its stamp, borrowed.
+func (op *Operation) Event() []byte {
+	if op.Stamp == StampNone {
+		return op.Record[op.keyEnd:]
+	}
+	return op.Record[int(op.keyEnd)+op.Stamp.bytes():]
+}
+
+// Stamped is the stamp of an operation that has one, borrowed.
+func (op *Operation) Stamped() []byte { return op.Record[op.keyEnd:][:op.Stamp.bytes()] }
+
+// KeyAndStamp is the key with the stamp behind it, borrowed.
+func (op *Operation) KeyAndStamp() []byte {
+	return op.Record[recordHeaderBytes : int(op.keyEnd)+op.Stamp.bytes()]
+}
 
 // touch loads what the operations of the run will need, step by step for all of them.
 func (r *Run) touch(programs []Program) {
