@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -15,6 +16,7 @@ import (
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/store"
 	"github.com/keyfold/keyfold/bench/workload"
+	"github.com/keyfold/keyfold/internal/child"
 )
 
 // Orders are what a child is to do. The parent leaves them in a file.
@@ -35,6 +37,22 @@ type Orders struct {
 	Moves bool `json:"moves"`
 	// Rest: send nothing, close the store and end.
 	Rest bool `json:"rest"`
+}
+
+// Commander makes the command that runs Child with a file of orders. It ends with
+// ctx.
+type Commander func(ctx context.Context, orders string) *exec.Cmd
+
+// start runs a child with these orders.
+func start(ctx context.Context, o *Orders, command Commander) (*child.Process, error) {
+	if err := o.write(); err != nil {
+		return nil, err
+	}
+	p, err := child.Start(command(ctx, o.file("orders")))
+	if err != nil {
+		return nil, fmt.Errorf("drill: %w", err)
+	}
+	return p, nil
 }
 
 // Opener opens the store of a child.

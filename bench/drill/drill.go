@@ -13,6 +13,7 @@ import (
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/store"
 	"github.com/keyfold/keyfold/bench/workload"
+	"github.com/keyfold/keyfold/internal/child"
 )
 
 // Options say what to drill.
@@ -173,7 +174,7 @@ func (d *drill) killOne(ctx context.Context) error {
 			return err
 		}
 		alive, err := d.letLive(p, o, opening)
-		if err = cmp.Or(p.kill(), err, ctx.Err()); err != nil {
+		if err = cmp.Or(p.Kill(), err, ctx.Err()); err != nil {
 			return err // that of the child says most
 		}
 		// It may have got ready after the last look: then it may have sent something.
@@ -194,20 +195,20 @@ const openingKillsMax = 3
 
 // letLive returns at the moment when the child is to be killed, and how long it was
 // under load then.
-func (d *drill) letLive(p *process, o *Orders, opening int) (time.Duration, error) {
+func (d *drill) letLive(p *child.Process, o *Orders, opening int) (time.Duration, error) {
 	isReady := func() (bool, error) { _, ok, err := readReady(o.file("ready")); return ok, err }
 	began := time.Now()
 	if d.opening > 0 && opening < openingKillsMax && d.random.IntN(4) == 0 {
-		_, err := p.until(time.Duration(d.random.Int64N(int64(d.opening))+1), isReady)
+		_, err := p.Until(time.Duration(d.random.Int64N(int64(d.opening))+1), isReady)
 		return 0, err
 	}
-	ready, err := p.until(readyWithin, isReady)
+	ready, err := p.Until(readyWithin, isReady)
 	if err != nil || !ready {
 		return 0, cmp.Or(err, errors.New("drill: the child did not get ready"))
 	}
 	d.opening = time.Since(began)
 	alive := time.Duration(d.random.Int64N(int64(d.Live)) + 1)
-	_, err = p.until(alive, never)
+	_, err = p.Until(alive, child.Never)
 	return alive, err
 }
 
@@ -218,7 +219,7 @@ func (d *drill) rest(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(p.finish(), ctx.Err()); err != nil {
+	if err := errors.Join(p.Finish(), ctx.Err()); err != nil {
 		return err
 	}
 	return d.judge(o, Round{Number: d.report.Kills + 1})

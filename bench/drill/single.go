@@ -7,6 +7,7 @@ import (
 
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/workload"
+	"github.com/keyfold/keyfold/internal/child"
 )
 
 // KillAt runs one child and kills it once so many of its events are acknowledged. It
@@ -31,17 +32,17 @@ func KillAfter(ctx context.Context, o *Orders, command Commander, events uint64,
 	if err != nil {
 		return k, err
 	}
-	reached, err := p.until(readyWithin, func() (bool, error) {
+	reached, err := p.Until(readyWithin, func() (bool, error) {
 		n, err := o.through()
 		k.Acked = n
 		return n >= events, err
 	})
 	began, before := time.Now(), k.Acked
 	if err == nil && reached && live > 0 {
-		_, err = p.until(live, never)
+		_, err = p.Until(live, child.Never)
 	}
 	took := time.Since(began)
-	if err = errors.Join(err, p.kill(), ctx.Err()); err == nil && !reached {
+	if err = errors.Join(err, p.Kill(), ctx.Err()); err == nil && !reached {
 		err = errors.New("drill: the child ended before it was killed")
 	}
 	if err != nil {
