@@ -1,0 +1,94 @@
+package load
+
+import (
+	"context"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/keyfold/keyfold/engine"
+)
+
+// A Holding is what a store holds of one partition.
+type Holding struct {
+	Events uint64 // accepted since the store was made
+	States map[Name]Note
+}
+
+// Found is what a child found when it had opened a store.
+type Found struct {
+	Partitions [Partitions]Holding
+	Keys       int // as Recovery says
+	Replayed   uint64
+	TornBytes  int64
+	Before     int // shards of the layout that was read, if their number has changed
+	Warnings   []string
+}
+
+// look reads all that a store holds.
+func (c *child) look(ctx context.Context) (*Found, error) {
+	r := c.engine.Recovery()
+	f := &Found{Keys: r.Keys, Replayed: r.Events, TornBytes: r.TornBytes, Before: r.ShardsBefore, Warnings: r.Warnings}
+	stats, err := c.engine.Stats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range f.Partitions {
+		f.Partitions[i] = Holding{Events: stats.Partitions[i].Events, States: map[Name]Note{}}
+	}
+	for e, err := range c.tallies.All(ctx) {
+		if err = errors.Join(err, f.put(Name{false, e.Key}, Note{Tally: e.State})); err != nil {
+			return nil, err
+		}
+	}
+	for e, err := range c.notes.All(ctx) {
+		if err = errors.Join(err, f.put(Name{true, e.Key}, e.State)); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+func (f *Found) put(n Name, s Note) error {
+	into := f.Partitions[PartitionOf(n.Key)].States
+	if _, twice := into[n]; twice {
+		return fmt.Errorf("load: key %v is shown twice", n)
+	}
+	into[n] = s
+	return nil
+}
+
+// Look opens the store in a directory in this process, reads what it holds, and leaves
+// the rest to end, which it calls with the engine.
+func Look(ctx context.Context, o Orders, end func(*engine.Engine) error) (*Found, error) {
+	c, err := open(ctx, &o)
+	if err != nil {
+		return nil, err
+	}
+	f, err := c.look(ctx)
+	return f, errors.Join(err, end(c.engine))
+}
+
+// write leaves f in a file.
+func (f *Found) write(name string) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("load: found: %w", err)
+	}
+	return errors.Join(gob.NewEncoder(file).Encode(f), file.Close())
+}
+
+// ReadFound reads what a child has left, once it is Ready.
+func ReadFound(name string) (*Found, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("load: found: %w", err)
+	}
+	defer file.Close()
+	f := &Found{}
+	if err := gob.NewDecoder(file).Decode(f); err != nil {
+		return nil, fmt.Errorf("load: found: %w", err)
+	}
+	return f, nil
+}

@@ -1,0 +1,275 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/keyfold/keyfold/engine"
+)
+
+// senders send to all partitions at once, by the door that was ordered.
+func (c *child) senders(ctx context.Context, found *Found) error {
+	send := map[Door]func(context.Context, int, uint64) error{Do: c.sendEach, Batch: c.sendBatches, Producer: c.sendStream}[c.orders.Door]
+	if send == nil {
+		return c.sendSources(ctx, found)
+	}
+	errs := make([]error, Partitions)
+	var group sync.WaitGroup
+	for p := range errs {
+		group.Go(func() { errs[p] = send(ctx, p, found.Partitions[p].Events) })
+	}
+	group.Wait()
+	return errors.Join(errs...)
+}
+
+// acked raises the marks of a partition: its first n events have come as far as ack.
+func (m *Mark) acked(n uint64, ack engine.Ack) {
+	if ack == engine.Applied {
+		return
+	}
+	m.Written.Store(n)
+	if ack == engine.Durable {
+		m.Durable.Store(n)
+	}
+}
+
+// failed ends a sender after an error: it is nil if the error is excused.
+func (c *child) failed(partition int, err error) error {
+	if c.excused(err) {
+		c.board.Partitions[partition].Failed.Store(1)
+		return nil
+	}
+	return fmt.Errorf("load: partition %d: %w", partition, err)
+}
+
+// ackOf is the ack for event i at doors that choose one for each.
+func (c *child) ackOf(s Step) engine.Ack {
+	switch {
+	case s.Number>>20&3 == 0:
+		return engine.Applied
+	case s.Number>>20&3 == 1 || c.orders.Sync == engine.SyncNever:
+		return engine.Written
+	}
+	return engine.Durable
+}
+
+// sendEach sends one event after the other.
+func (c *child) sendEach(ctx context.Context, p int, first uint64) error {
+	m := &c.board.Partitions[p]
+	for i := first; i < first+c.orders.Events; {
+		n, s := c.orders.Life.Planned(p, i)
+		ack := c.ackOf(s)
+		m.Submitted.Store(i + 1)
+		answer, err := c.do(ctx, n, s, ack)
+		if again, err := c.judge(ctx, p, i, answer, err); err != nil || !again && m.Failed.Load() == 1 {
+			return err
+		} else if again {
+			continue
+		}
+		i++
+		m.acked(i, ack)
+		if s.Number>>24&15 == 0 && c.orders.Sync != engine.SyncNever {
+			if err := c.readDurable(ctx, p, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (c *child) do(ctx context.Context, n Name, s Step, ack engine.Ack) (Tally, error) {
+	if n.Notes {
+		return c.notes.Do(ctx, n.Key, s, ack)
+	}
+	return c.tallies.Do(ctx, n.Key, s, ack)
+}
+
+// judge looks at the answer to an event, and says whether it is to be sent again.
+func (c *child) judge(ctx context.Context, p int, i uint64, answer Tally, err error) (again bool, _ error) {
+	if err == nil {
+		if answer.Sequence != i+1 {
+			return false, fmt.Errorf("load: partition %d: event %d has got sequence %d", p, i+1, answer.Sequence)
+		}
+		return false, nil
+	}
+	if c.orders.Faults && errors.Is(err, engine.ErrReadOnly) && ctx.Err() == nil {
+		c.board.Refused.Add(1) // it was not done
+		return true, nil
+	}
+	return false, c.failed(p, err)
+}
+
+// readDurable reads a state that no crash may take back. So its last event, and all
+// before it in the partition, are durable.
+func (c *child) readDurable(ctx context.Context, p int, n Name) error {
+	var s Note
+	var err error
+	if n.Notes {
+		s, _, err = c.notes.Get(ctx, n.Key, engine.OnlyDurable)
+	} else {
+		s.Tally, _, err = c.tallies.Get(ctx, n.Key, engine.OnlyDurable)
+	}
+	if err != nil {
+		return c.failed(p, err)
+	}
+	m := &c.board.Partitions[p]
+	if s.Tally.Sequence > m.Durable.Load() {
+		m.acked(s.Tally.Sequence, engine.Durable)
+	}
+	return nil
+}
+
+// batchMax is how many events are in a batch at most.
+const batchMax = 9
+
+// sendBatches sends some events at a time.
+func (c *child) sendBatches(ctx context.Context, p int, first uint64) error {
+	m, b := &c.board.Partitions[p], c.engine.Batch()
+	for i := first; i < first+c.orders.Events; {
+		var results [batchMax]engine.Result[Tally]
+		_, s := c.orders.Life.Planned(p, i)
+		count, ack := 1+int(s.Number%batchMax), c.ackOf(s)
+		for k := range count {
+			n, s := c.orders.Life.Planned(p, i+uint64(k))
+			if n.Notes {
+				c.notes.Put(b, n.Key, s, &results[k])
+			} else {
+				c.tallies.Put(b, n.Key, s, &results[k])
+			}
+		}
+		m.Submitted.Store(i + uint64(count))
+		if err := b.Do(ctx, ack); err != nil {
+			return c.failed(p, err)
+		}
+		for k := range count {
+			if got := results[k].Value.Sequence; got != i+uint64(k)+1 {
+				return fmt.Errorf("load: partition %d: event %d has got sequence %d", p, i+uint64(k)+1, got)
+			}
+		}
+		i += uint64(count)
+		m.acked(i, ack)
+	}
+	return nil
+}
+
+// A stream is an engine.Producer of either table.
+type stream interface {
+	Send(ctx context.Context, key string, e Step) error
+	Progress() (sent, settled uint64)
+	Flush(ctx context.Context) error
+	Close(ctx context.Context) error
+}
+
+func (c *child) stream() (stream, error) {
+	o := engine.ProducerOptions[string, Step]{Ack: c.orders.Ack, InFlightMax: 256}
+	if c.orders.Life.Tables == OnlyNotes {
+		return c.notes.Producer(o)
+	}
+	return c.tallies.Producer(o)
+}
+
+// flushEvery is how many events a stream sends between two flushes.
+const flushEvery = 500
+
+// sendStream sends without waiting for each.
+func (c *child) sendStream(ctx context.Context, p int, first uint64) error {
+	m := &c.board.Partitions[p]
+	s, err := c.stream()
+	if err != nil {
+		return err
+	}
+	for i := first; i < first+c.orders.Events; i++ {
+		n, step := c.orders.Life.Planned(p, i)
+		m.Submitted.Store(i + 1)
+		if err := s.Send(ctx, n.Key, step); err != nil {
+			return c.failed(p, err)
+		}
+		if i%flushEvery == 0 {
+			if err := s.Flush(ctx); err != nil {
+				return c.failed(p, err)
+			}
+		}
+		_, settled := s.Progress()
+		m.acked(first+settled, c.orders.Ack)
+	}
+	if err := s.Flush(ctx); err != nil {
+		return c.failed(p, err)
+	}
+	m.acked(first+c.orders.Events, c.orders.Ack)
+	return s.Close(ctx)
+}
+
+// sources is how many a child has.
+const sources = 2
+
+// sendSources has the shards read the events themselves.
+func (c *child) sendSources(ctx context.Context, found *Found) error {
+	var feeds []*engine.Feed
+	for s := range sources {
+		r := &reading{child: c}
+		for p := s; p < Partitions; p += sources {
+			r.partitions = append(r.partitions, p)
+			r.first = append(r.first, found.Partitions[p].Events)
+		}
+		feed, err := c.consume(ctx, r)
+		if err != nil {
+			return err
+		}
+		feeds = append(feeds, feed)
+	}
+	for _, f := range feeds {
+		if err := f.Wait(ctx); err != nil && !c.excused(err) {
+			return fmt.Errorf("load: source: %w", err)
+		}
+	}
+	return nil
+}
+
+func (c *child) consume(ctx context.Context, r *reading) (*engine.Feed, error) {
+	o := engine.SourceOptions[string, Step]{Ack: c.orders.Ack, Settled: r.settled, InFlightMax: 2048}
+	if c.orders.Life.Tables == OnlyNotes {
+		return c.notes.Consume(ctx, r, o)
+	}
+	return c.tallies.Consume(ctx, r, o)
+}
+
+// A reading is a source with the events of some partitions, in turn. It belongs to the
+// shard that polls it.
+type reading struct {
+	child      *child
+	partitions []int
+	first      []uint64 // events before, by place in partitions
+	polled     uint64
+}
+
+// Poll gives the next events.
+func (r *reading) Poll(records []engine.Record[string, Step]) (int, error) {
+	for k := range records {
+		round := r.polled / uint64(len(r.partitions))
+		if round == r.child.orders.Events {
+			return k, io.EOF
+		}
+		at := int(r.polled % uint64(len(r.partitions)))
+		p, i := r.partitions[at], r.first[at]+round
+		n, s := r.child.orders.Life.Planned(p, i)
+		records[k] = engine.Record[string, Step]{Key: n.Key, Event: s}
+		r.child.board.Partitions[p].Submitted.Store(i + 1)
+		r.polled++
+	}
+	return len(records), nil
+}
+
+// settled is told how many of the first records are settled.
+func (r *reading) settled(records uint64) {
+	all := uint64(len(r.partitions))
+	for at, p := range r.partitions {
+		n := records / all
+		if uint64(at) < records%all {
+			n++
+		}
+		r.child.board.Partitions[p].acked(r.first[at]+n, r.child.orders.Ack)
+	}
+}

@@ -1,0 +1,93 @@
+package load
+
+import (
+	"encoding/binary"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/keyfold/keyfold/engine"
+)
+
+// A Tally is a state without pointers. It shows which events made it, in which order.
+type Tally struct {
+	Events   uint64 // since the key was made
+	Chain    uint64 // of hashes over the events
+	Sequence uint64 // of the last event in its partition
+	Time     int64  // of the last event, as it is logged
+	Draw     uint64 // the first random number of the last event
+	Backward uint64 // how often the logged time ran back
+}
+
+// A Note is a state with pointers.
+type Note struct {
+	Tally Tally
+	Text  string // the end of the fillers
+}
+
+// noteBytesMax is how long a note's text gets.
+const noteBytesMax = 64
+
+// Born is the state of a key that has no events.
+func Born(key string) Note { return Note{Tally: Tally{Chain: xxh3.HashString(key)}} }
+
+// Fold applies an event of a key that has a sequence in its partition.
+func (n *Note) Fold(of Name, sequence uint64, e Step) {
+	n.Tally.fold(sequence, e)
+	if of.Notes {
+		n.write(e)
+	}
+}
+
+func (n *Note) write(e Step) {
+	text := n.Text + e.Filler
+	n.Text = text[max(0, len(text)-noteBytesMax):]
+}
+
+func (t *Tally) fold(sequence uint64, e Step) {
+	var b [24]byte
+	binary.LittleEndian.PutUint64(b[:], t.Chain)
+	binary.LittleEndian.PutUint64(b[8:], sequence)
+	binary.LittleEndian.PutUint64(b[16:], e.Number)
+	t.Chain = xxh3.HashStringSeed(e.Filler, xxh3.Hash(b[:]))
+	t.Events++
+	t.Sequence = sequence
+}
+
+// apply is what both tables do with an event.
+func (t *Tally) apply(c *engine.Context[string], e Step) {
+	t.fold(c.Sequence(), e)
+	now := c.Now().UnixNano()
+	if now < t.Time {
+		t.Backward++
+	}
+	t.Time, t.Draw = now, c.Rand()
+	if e.Remove {
+		c.Delete()
+	}
+}
+
+type (
+	tallies = engine.Table[string, Tally, Step, Tally]
+	notes   = engine.Table[string, Note, Step, Tally]
+)
+
+func newTallies() *tallies {
+	return engine.NewTable(engine.Spec[string, Tally, Step, Tally]{
+		Name:  "tallies",
+		Init:  func(c *engine.Context[string], s *Tally) { *s = Born(c.Key()).Tally },
+		Apply: func(c *engine.Context[string], s *Tally, e Step) Tally { s.apply(c, e); return *s },
+	})
+}
+
+func newNotes() *notes {
+	return engine.NewTable(engine.Spec[string, Note, Step, Tally]{
+		Name: "notes",
+		Init: func(c *engine.Context[string], s *Note) { *s = Born(c.Key()) },
+		Apply: func(c *engine.Context[string], s *Note, e Step) Tally {
+			s.Tally.apply(c, e)
+			s.write(e)
+			return s.Tally
+		},
+		Clone: func(s *Note) Note { return *s },
+	})
+}
