@@ -106,6 +106,11 @@ fi
 
 one 77-guest guest --rounds 15
 
+if knows skew shifts; then
+  one 78-skew skew
+  one 79-skew skew --in "$flights" --key .origin
+fi
+
 # The rivals are a module of their own, which may not be there, nor its dependencies.
 peers() {
   local file=$stage/$1.json

@@ -22,7 +22,8 @@ type Chart struct {
 }
 
 // Charts draws results: for loads latencies by percentile and the rate over time, if
-// they were stored, for profiles the CPU time by shard and stage, for sweeps the curve.
+// they were stored, for profiles the CPU time by shard and stage, for sweeps the curve, for skewed loads
+// what became of them over time.
 func Charts(results []*Result) ([]Chart, error) {
 	p := &Page{Results: results}
 	d := new(drawer)
@@ -31,6 +32,8 @@ func Charts(results []*Result) ([]Chart, error) {
 		switch s.title {
 		case streamingTitle, ratesTitle, callsTitle:
 			d.loads(s.title, entries)
+		case skewTitle:
+			d.skews(s.title, entries)
 		case growthTitle:
 			d.curves(s.title, entries)
 		case cpuTitle:
@@ -129,6 +132,15 @@ func (r *Result) rates() (points []chart.Point) {
 		points = append(points, chart.Point{X: s.Seconds, Y: s.EventsPerSecond})
 	}
 	return points
+}
+
+// skews draws a chart for each skewed load.
+func (d *drawer) skews(section string, entries []entry) {
+	for i := range entries {
+		e := &entries[i]
+		svg, err := e.Skew.Picture(fmt.Sprintf("#%d  %s", e.number, e.Input))
+		d.add(section, "over time", i, svg, err)
+	}
 }
 
 // curves draws a chart for each sweep over numbers.

@@ -102,6 +102,8 @@ func goals() []goal {
 		{"Producer, times the best rival made by hand", 0, false, "", producerOverHand},
 		{"durable at every group commit, of itself at an interval", 0.8, false, "", durableRatios},
 		{"net/http handler, p99 with the engine over without", 1.5, true, "", guestRatios},
+		{"hot partitions on one shard, from 2 s on, of the balanced load", 0.85, false, "", skewRates},
+		{"hot partitions on one shard, p99 while they move over that before", 2, true, "", skewTimes},
 		{"one durable caller, p50 over a raw append and sync", 1.3, true, "", callOverSync(func(l bench.Latency) int64 { return l.P50 }, func(e *entry) int64 { return e.Machine.Sync.P50 })},
 		{"one durable caller, p99 over that of the raw", 2, true, "", callOverSync(func(l bench.Latency) int64 { return l.P99 }, func(e *entry) int64 { return e.Machine.Sync.P99 })},
 		{"durable callers, times the best rival", 0, false, "", callersOverRivals},

@@ -20,6 +20,7 @@ const (
 	ofFindMax
 	ofPeers
 	ofGuest
+	ofSkew
 	ofKilled // other stores, opened after a kill
 	ofNothing
 )
@@ -32,6 +33,8 @@ func (r *Result) kind() kind {
 		return ofPeers
 	case r.Guest != nil:
 		return ofGuest
+	case r.Skew != nil:
+		return ofSkew
 	case len(r.LimitRows) > 0:
 		return ofLimit
 	case len(r.Curve) > 0:

@@ -53,6 +53,7 @@ const (
 	streamingTitle = "Streaming"
 	ratesTitle     = "At a rate"
 	callsTitle     = "Calls"
+	skewTitle      = "Load that moves"
 	growthTitle    = "Cost as work grows"
 	cpuTitle       = "Where the time goes"
 )
@@ -68,6 +69,7 @@ func (p *Page) sections() []section {
 		{"The highest rate at a bounded latency", "knee", []kind{ofFindMax}, "loadgen find-max --keys 1M --limit 'p99<20ms' --json bench/results/76-knee.json", stepsTables},
 		{callsTitle, "calls", []kind{ofCalls}, "loadgen run --door do --producers 64 --json bench/results/42-calls.json", loadTable},
 		{"A service in the same process", "guest", []kind{ofGuest}, "loadgen guest --json bench/results/77-guest.json", guestTable},
+		{skewTitle, "skew", []kind{ofSkew}, "loadgen skew --json bench/results/78-skew.json", skewTables},
 		{"Recovery", "recovery", []kind{ofRecovery}, "loadgen run --dir d --events 5M --abandon && loadgen recover d --json bench/results/64-recover.json", recoveryTable},
 		{"Recovery beside rivals", "killed", []kind{ofKilled}, "loadgen peers --json bench/results/81-peers.json", killedTable},
 		{growthTitle, "growth", []kind{ofSweep}, "loadgen sweep --vary keys=100k,1M,10M --json bench/results/71-keys.json", growthTables},

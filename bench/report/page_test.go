@@ -54,7 +54,7 @@ func several() []*Result {
 	killed.Command, killed.Events, killed.Peer = "peers --rounds 3", 0, &Peer{Name: "handb", PerKey: true, DiskBytes: 3 << 20}
 	rate := measured(bench.Batched, 5000)
 	rate.Command, rate.Service, rate.Late = rate.Command+" --rate 5000", &bench.Latency{P99: 7e6}, &bench.Latency{P99: 2e6}
-	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed, guest, rate}
+	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed, guest, rate, skewed()}
 }
 
 func markdown(t *testing.T, p Page, old string) string {
@@ -77,7 +77,9 @@ func TestPageHasASectionForEveryKindOfResult(t *testing.T) {
 		"## Against rivals", "verified: sum of all keys", "| pebble |", "| 0.04 |", "<summary>What the rows are</summary>", "- pebble: Get and Set in a batch",
 		"## Streaming", "| 1,500,000 |", "## At a rate", "5,000/s", "| response |", "| service |", "| 7ms |", "| lag |", "| 2ms |",
 		"## The highest rate at a bounded latency", "no: p99<2ms", "## Calls", "2 calling",
-		"## A service in the same process", "| with, response |", "| 400µs |", "| 1.40 |", "## Recovery", "| 0.500 | 3,399 |", "## Recovery beside rivals", "| handb |", "| 3.0 MiB |",
+		"## A service in the same process", "| with, response |", "| 400µs |", "| 1.40 |",
+		"## Load that moves", "Apply takes 500ns longer than it must, the busiest key has 5.5 % of the events", "| balanced |", "| automatic | 200 | 3", "| 180 | 0.90 | 0.3 s | 2 |", "| 2.00 |", "- advised, at 1.0 s: 3 moves would gain 50 %",
+		"## Recovery", "| 0.500 | 3,399 |", "## Recovery beside rivals", "| handb |", "| 3.0 MiB |",
 		"## Cost as work grows", "| keys |", "| 1M | 120.0 |", "| 2.00 |",
 		"## Memory", "| 1.0 GiB |", "| 0.001 |", "## Where the time goes", "go test ./bench", "`shard-00 apply` | 60.0 % | 0.60 | `example.org/k.(*Shard).apply` | 50.0 % |",
 		"## Where it loses, and why", "## How to repeat them", "make results", "## Commands", "1. `loadgen run --keys 1M --door producer`", "7. `peers --rounds 3`",
@@ -161,7 +163,7 @@ func TestChartsBelongToTheirSections(t *testing.T) {
 	}
 	want := []string{
 		"streaming-latency.svg", "streaming-throughput.svg", "at-a-rate-latency.svg", "at-a-rate-throughput.svg", "calls-latency.svg", "calls-throughput.svg",
-		"cost-as-work-grows-keys.svg", "where-the-time-goes-shards.svg",
+		"load-that-moves-over-time.svg", "cost-as-work-grows-keys.svg", "where-the-time-goes-shards.svg",
 	}
 	if !slices.Equal(files, want) {
 		t.Errorf("%v instead of %v", files, want)

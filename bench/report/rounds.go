@@ -27,6 +27,8 @@ type Rounds struct {
 	Steps []Step `json:"steps,omitempty"`
 	// Guest is what guest measured.
 	Guest *Guest `json:"guest,omitempty"`
+	// Skew is what skew measured.
+	Skew *Skew `json:"skew,omitempty"`
 	// Sizing is what size measured.
 	Sizing *sizing.Rates `json:"sizing,omitempty"`
 }

@@ -12,6 +12,7 @@
 //	loadgen find-max          the highest rate that keeps a limit of latency
 //	loadgen sweep             the cost of an event as keys, shards and others grow
 //	loadgen guest             what a loaded engine does to a net/http handler beside it
+//	loadgen skew              hot keys that change their place, and what rebalancing makes of it
 //	loadgen peers             what a user would pick instead, beside the engine
 //	loadgen compare OLD NEW   what has changed between results, and whether by chance
 //	loadgen doctor            what will disturb a measurement on this machine
@@ -101,6 +102,7 @@ type flags struct {
 	FindMax findMaxCommand `cmd:"" help:"Find the highest rate of an open loop that keeps a limit of latency."`
 	Sweep   sweepCommand   `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
 	Guest   guestCommand   `cmd:"" help:"Measure what a loaded engine does to a net/http handler in its process, in turn with none."`
+	Skew    skewCommand    `cmd:"" help:"Drive loads whose hot keys change their place, and show what rebalancing makes of it."`
 	Peers   peersCommand   `cmd:"" passthrough:"" help:"Measure what a user would pick instead, beside the engine: builds and runs bench/peers."`
 	Compare compareCommand `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
 	Doctor  doctorCommand  `cmd:"" help:"Look at the machine: how it syncs, and what will disturb a measurement."`

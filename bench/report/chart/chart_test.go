@@ -98,3 +98,24 @@ func TestWhatCannotBeDrawnIsAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestACourseHasItsRunsAndMarks(t *testing.T) {
+	e := Events{
+		Title: "a load", Rates: []Line{{"first", []Point{{1, 2e6}, {2, 1e6}}}, {"second", []Point{{1, 2e6}}}},
+		Times:  []Line{{"first", []Point{{1, 2e6}, {2, 3e7}}}, {"second", []Point{{1, 2e6}}}},
+		Shifts: []float64{1.5}, ShiftName: "it shifts", Marks: [][]float64{nil, {1.6, 1.7}}, MarkName: "it moves",
+	}
+	text, err := Course(e)
+	wellFormed(t, text, err, "a load", "first", "second", "it shifts", "it moves", "2M", "1ms", "100ms", "seconds")
+	marks := len(e.Marks[1])
+	e.Marks = nil
+	without, err := Course(e)
+	wellFormed(t, without, err)
+	if strokes := bytes.Count(text, []byte("<path")) - bytes.Count(without, []byte("<path")); strokes != marks {
+		t.Errorf("%d marks are drawn, of %d", strokes, marks)
+	}
+	e.Times[0].Points[0].Y = 0
+	if _, err := Course(e); err == nil {
+		t.Error("a time of 0 was drawn on a logarithmic axis")
+	}
+}
