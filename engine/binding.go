@@ -11,6 +11,7 @@ type binding[K comparable, S, E, R any] struct {
 	table  *Table[K, S, E, R]
 	engine *Engine
 	id     uint16
+	entry  tableEntry // of the manifest
 	key    codec[K]
 	state  codec[S]
 	event  codec[E]
@@ -30,6 +31,9 @@ type attachment interface {
 
 // ready opens the table to calls.
 func (b *binding[K, S, E, R]) ready() { b.table.open.Store(b) }
+
+// Schema is the number of the schema that the table is written under.
+func (b *binding[K, S, E, R]) Schema() uint32 { return b.entry.number() }
 
 // Bind makes the part of the table that one shard uses.
 func (b *binding[K, S, E, R]) Bind() shard.Program {

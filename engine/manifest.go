@@ -28,7 +28,16 @@ import (
 //	   4  shards      of the current layout
 //	 2·p  owners      shard of each partition, u16
 //	   4  tables      count
-//	   …  each        name, version u32, then the layouts of key, state, event
+//	   …  each        name, then its history of schemas:
+//	   4  state       0: in use
+//	   4  first       number of the oldest schema that is kept
+//	   4  schemas     count, oldest first; the last one is the present one
+//	   …  each        version u32, then the layouts of key, state, event
+//
+// Headers of generations and snapshots say by number what schemas they were written
+// under. A manifest of version 1 has one schema of each table, number 0: behind its name
+// come version and layouts, and nothing else. It is written anew when the store is
+// opened, before anything is that the program of then would not know.
 type manifest struct {
 	Store      [16]byte
 	Seed       uint64
@@ -43,16 +52,28 @@ type manifest struct {
 
 // A tableEntry is a table as the manifest knows it. Its place is the table's id.
 type tableEntry struct {
-	Name              string
+	Name    string
+	First   uint32   // number of the oldest schema
+	Schemas []schema // oldest first; there is at least one
+}
+
+// A schema is what must be the same for bytes to mean the same.
+type schema struct {
 	Version           uint32
 	Key, State, Event string
 }
+
+// present is the schema that the table is written under.
+func (t *tableEntry) present() *schema { return &t.Schemas[len(t.Schemas)-1] }
+
+// number is the number of the present schema.
+func (t *tableEntry) number() uint32 { return t.First + uint32(len(t.Schemas)) - 1 }
 
 // Limits of the manifest.
 const (
 	manifestName    = "MANIFEST"
 	manifestKind    = "KFMANIFE"
-	manifestVersion = 1
+	manifestVersion = 2
 	manifestMax     = 8 << 20
 )
 
@@ -74,9 +95,14 @@ func (m *manifest) encode() []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.Tables)))
 	for _, t := range m.Tables {
 		b = appendString(b, t.Name)
-		b = binary.LittleEndian.AppendUint32(b, t.Version)
-		for _, s := range []string{t.Key, t.State, t.Event} {
-			b = appendString(b, s)
+		for _, v := range []uint32{0, t.First, uint32(len(t.Schemas))} {
+			b = binary.LittleEndian.AppendUint32(b, v)
+		}
+		for _, s := range t.Schemas {
+			b = binary.LittleEndian.AppendUint32(b, s.Version)
+			for _, text := range []string{s.Key, s.State, s.Event} {
+				b = appendString(b, text)
+			}
 		}
 	}
 	return b
@@ -87,7 +113,8 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-func decodeManifest(b []byte) (*manifest, error) {
+// decodeManifest reads the payload of a manifest of a version.
+func decodeManifest(b []byte, version uint32) (*manifest, error) {
 	m := &manifest{}
 	r := fsys.FieldsOf(b)
 	r.Copy(m.Store[:])
@@ -106,8 +133,10 @@ func decodeManifest(b []byte) (*manifest, error) {
 		m.Owners = append(m.Owners, owner)
 	}
 	for n := r.U32(); n > 0 && !r.Short(); n-- {
-		t := tableEntry{Name: r.Text(), Version: r.U32()}
-		t.Key, t.State, t.Event = r.Text(), r.Text(), r.Text()
+		t, ok := takeTable(r, version)
+		if !ok {
+			return nil, errManifest
+		}
 		m.Tables = append(m.Tables, t)
 	}
 	if !r.Whole() {
@@ -116,27 +145,45 @@ func decodeManifest(b []byte) (*manifest, error) {
 	return m, nil
 }
 
+// takeTable takes a table of a manifest of a version.
+func takeTable(r *fsys.Fields, version uint32) (t tableEntry, ok bool) {
+	t.Name = r.Text()
+	count := 1
+	if version > 1 {
+		if state := r.U32(); state != 0 {
+			return t, false
+		}
+		t.First = r.U32()
+		count = r.Count(10)
+	}
+	for range count {
+		s := schema{Version: r.U32()}
+		s.Key, s.State, s.Event = r.Text(), r.Text(), r.Text()
+		t.Schemas = append(t.Schemas, s)
+	}
+	return t, count > 0 && !r.Short()
+}
+
 // readManifest reads the manifest of dir, or returns nil if there is none. It makes
 // its entry durable: whoever put it there may have been killed just before. The next
 // power cut would then bring back the manifest before it, and with that lose what was
-// acknowledged under this one.
-func readManifest(fs fsys.FS, dir string) (*manifest, error) {
+// acknowledged under this one. Old says that it is of an older version.
+func readManifest(fs fsys.FS, dir string) (m *manifest, old bool, err error) {
 	name := filepath.Join(dir, manifestName)
-	payload, _, err := fsys.ReadSealed(fs, name, manifestKind, manifestVersion, manifestMax)
+	payload, version, err := fsys.ReadSealed(fs, name, manifestKind, manifestVersion, manifestMax)
 	if errors.Is(err, errNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, ofNewer(shard.Unreadable(fs, name, err))
+		return nil, false, ofNewer(shard.Unreadable(fs, name, err))
 	}
-	m, err := decodeManifest(payload)
-	if err != nil {
-		return nil, &CorruptError{Path: name, Err: err}
+	if m, err = decodeManifest(payload, version); err != nil {
+		return nil, false, &CorruptError{Path: name, Err: err}
 	}
 	if err := fs.SyncDir(dir); err != nil {
-		return nil, fmt.Errorf("keyfold: %w", err)
+		return nil, false, fmt.Errorf("keyfold: %w", err)
 	}
-	return m, nil
+	return m, version < manifestVersion, nil
 }
 
 // ofNewer makes a VersionError of an error about a format that is not known yet.
@@ -151,7 +198,11 @@ func ofNewer(err error) error {
 }
 
 func (m *manifest) write(fs fsys.FS, dir string) error {
-	if err := fsys.WriteSealed(fs, filepath.Join(dir, manifestName), manifestKind, manifestVersion, m.encode()); err != nil {
+	payload := m.encode()
+	if len(payload) > manifestMax {
+		return fmt.Errorf("%w: the manifest would have %d bytes, at most %d can be read", ErrTooLarge, len(payload), manifestMax)
+	}
+	if err := fsys.WriteSealed(fs, filepath.Join(dir, manifestName), manifestKind, manifestVersion, payload); err != nil {
 		return fmt.Errorf("keyfold: write the manifest: %w", err)
 	}
 	return nil
@@ -181,7 +232,7 @@ func (m *manifest) match(tables []tableEntry) (ids []uint16, grown bool, err err
 	}
 	for name, id := range byName {
 		return nil, false, &VersionError{
-			Table: name, Have: m.Tables[id].State, Want: "nothing",
+			Table: name, Have: m.Tables[id].present().State, Want: "nothing",
 			Diff: "the store has this table, the program does not; its log cannot be replayed without it, so pass it to Open",
 		}
 	}
@@ -189,9 +240,10 @@ func (m *manifest) match(tables []tableEntry) (ids []uint16, grown bool, err err
 }
 
 // accepts says why a store with the entry t cannot be opened by a program with p.
-func (t tableEntry) accepts(p tableEntry) error {
+func (t *tableEntry) accepts(p tableEntry) error {
+	have, want := t.present(), p.present()
 	for _, part := range []struct{ what, have, want string }{
-		{"key", t.Key, p.Key}, {"state", t.State, p.State}, {"event", t.Event, p.Event},
+		{"key", have.Key, want.Key}, {"state", have.State, want.State}, {"event", have.Event, want.Event},
 	} {
 		if part.have != part.want {
 			return &VersionError{
@@ -201,10 +253,10 @@ func (t tableEntry) accepts(p tableEntry) error {
 			}
 		}
 	}
-	if t.Version != p.Version {
+	if have.Version != want.Version {
 		return &VersionError{
-			Table: t.Name, Have: fmt.Sprint(t.Version), Want: fmt.Sprint(p.Version),
-			Diff: fmt.Sprintf("the store was written by version %d, the program has version %d. Run version %d, or give the new one another name", t.Version, p.Version, t.Version),
+			Table: t.Name, Have: fmt.Sprint(have.Version), Want: fmt.Sprint(want.Version),
+			Diff: fmt.Sprintf("the store was written by version %d, the program has version %d. Run version %d, or give the new one another name", have.Version, want.Version, have.Version),
 		}
 	}
 	return nil

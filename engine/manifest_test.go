@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/binary"
 	"flag"
 	"fmt"
@@ -8,6 +9,9 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/fsys"
 )
 
 var updateGolden = flag.Bool("update", false, "write the golden dumps anew")
@@ -18,8 +22,11 @@ func sampleManifest() *manifest {
 		Store: [16]byte{0: 0xab, 15: 0xcd}, Seed: 7, Partitions: 4, Ready: true, Layout: 3, Former: 2, Shards: 2,
 		Owners: []uint16{0, 1, 1, 0},
 		Tables: []tableEntry{
-			{Name: "a", Version: 1, Key: "string", State: "int64", Event: "uint8"},
-			{Name: "entries", Version: 9, Key: "[16]uint8", State: "codec json/1", Event: "string"},
+			{Name: "a", Schemas: []schema{{Version: 1, Key: "string", State: "int64", Event: "uint8"}}},
+			{Name: "entries", First: 5, Schemas: []schema{
+				{Version: 8, Key: "[16]uint8", State: "string", Event: "string"},
+				{Version: 9, Key: "[16]uint8", State: "codec json/1", Event: "string"},
+			}},
 		},
 	}
 }
@@ -49,10 +56,14 @@ func dumpManifest(t *testing.T, b []byte) string {
 	}
 	for range binary.LittleEndian.Uint32(field("tables", 4)) {
 		text("name")
-		field("version", 4)
-		text("key")
-		text("state")
-		text("event")
+		field("state", 4)
+		field("first", 4)
+		for range binary.LittleEndian.Uint32(field("schemas", 4)) {
+			field("version", 4)
+			text("key")
+			text("state")
+			text("event")
+		}
 	}
 	if at != len(b) {
 		t.Fatalf("%d bytes are left", len(b)-at)
@@ -79,7 +90,7 @@ func TestManifestIsThatOfTheGoldenDump(t *testing.T) {
 
 func TestManifestIsDecodedAsItWasEncoded(t *testing.T) {
 	want := sampleManifest()
-	have, err := decodeManifest(want.encode())
+	have, err := decodeManifest(want.encode(), manifestVersion)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +103,43 @@ func TestManifestIsDecodedAsItWasEncoded(t *testing.T) {
 func TestManifestThatIsCutIsRefused(t *testing.T) {
 	whole := sampleManifest().encode()
 	for n := range len(whole) {
-		if _, err := decodeManifest(whole[:n]); err == nil {
+		if _, err := decodeManifest(whole[:n], manifestVersion); err == nil {
 			t.Fatalf("%d of %d bytes were taken for a manifest", n, len(whole))
 		}
+	}
+}
+
+// Goal: no flipped byte of a manifest is read as anything. Method: every byte of the
+// file, with every bit of it flipped by itself and all together.
+func TestManifestWithAFlippedByteIsRefused(t *testing.T) {
+	disk := crashfs.New()
+	if err := sampleManifest().write(disk, "/"); err != nil {
+		t.Fatal(err)
+	}
+	whole, err := fsys.ReadFile(disk, "/"+manifestName, manifestMax)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range whole {
+		for _, flip := range []byte{1, 2, 4, 8, 16, 32, 64, 128, 255} {
+			damaged := bytes.Clone(whole)
+			damaged[at] ^= flip
+			if err := fsys.ReplaceFile(disk, "/"+manifestName, damaged); err != nil {
+				t.Fatal(err)
+			}
+			if m, _, err := readManifest(disk, "/"); err == nil {
+				t.Fatalf("byte %d of %d, flipped by %#x, was read as %+v", at, len(whole), flip, m)
+			}
+		}
+	}
+}
+
+// What later versions may put where zeros are is refused by this one.
+func TestManifestWithAReservedValueIsRefused(t *testing.T) {
+	whole := sampleManifest().encode()
+	state := bytes.Index(whole, []byte("\x01\x00a\x00\x00\x00\x00")) + 3
+	whole[state] = 7
+	if m, err := decodeManifest(whole, manifestVersion); err == nil {
+		t.Fatalf("%+v", m)
 	}
 }

@@ -104,7 +104,7 @@ func (e *Engine) enter() error {
 
 func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableEntry) error {
 	began := time.Now()
-	m, err := readManifest(e.options.Environment.FS, e.dir)
+	m, old, err := readManifest(e.options.Environment.FS, e.dir)
 	if err != nil {
 		return err
 	}
@@ -125,23 +125,17 @@ func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableE
 	if err != nil {
 		return err
 	}
+	e.manifest = m
 	if err := e.attach(tables, ids); err != nil {
 		return err
 	}
-	e.manifest = m
 	e.routing = shard.Routing{Seed: m.Seed, Bits: m.partitionBits(), Hash: xxh3.HashSeed}
 	if hash := e.options.Environment.Hash; hash != nil {
 		e.routing.Hash = hash
 	}
-	grown = grown && m.Ready
-	states, err := e.states(ctx)
+	states, err := e.states(ctx, grown || old)
 	if err != nil {
 		return err
-	}
-	if grown { // before an event of a new table can be logged, and not in a store that is refused
-		if err := e.manifest.write(e.options.Environment.FS, e.dir); err != nil {
-			return err
-		}
 	}
 	return e.start(states, began)
 }

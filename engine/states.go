@@ -12,8 +12,9 @@ import (
 )
 
 // states brings every shard to where it can be started: created, recovered, or
-// recovered and split among another number of shards.
-func (e *Engine) states(ctx context.Context) ([]*shard.State, error) {
+// recovered and split among another number of shards. changed says that the manifest is
+// not what is on the disk.
+func (e *Engine) states(ctx context.Context, changed bool) ([]*shard.State, error) {
 	m := e.manifest
 	if !m.Ready {
 		return e.create()
@@ -32,6 +33,11 @@ func (e *Engine) states(ctx context.Context) ([]*shard.State, error) {
 	}
 	if e.owners, err = shard.Resolve(states, m.Partitions); err != nil {
 		return nil, err
+	}
+	if changed { // before anything is written under it, and not in a store that is refused
+		if err := m.write(e.options.Environment.FS, e.dir); err != nil {
+			return nil, err
+		}
 	}
 	e.removeUnnamedLayouts() // not before it is known that the store can be opened
 	if count := min(e.options.Shards, m.Partitions); count != m.Shards {

@@ -26,6 +26,14 @@ func (p *program[K, S, E, R]) NewStore() shard.Store {
 	return &store[K, S, E, R]{program: p, slab: *p.binding.engine.memory.New(p.binding.cellBytes())}
 }
 
+// Under makes the program ready for what was written under a schema of the table.
+func (p *program[K, S, E, R]) Under(number uint32) (unplayable, err error) {
+	if b := p.binding; number != b.Schema() {
+		return nil, fmt.Errorf("table %q has no schema %d", b.table.spec.Name, number)
+	}
+	return nil, nil
+}
+
 // Touch asks for the index words of operations.
 func (p *program[K, S, E, R]) Touch(ops []shard.Operation) {
 	for i := range ops {

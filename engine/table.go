@@ -116,14 +116,12 @@ func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
 	if err := errors.Join(keyErr, stateErr, eventErr); err != nil {
 		return tableEntry{}, fmt.Errorf("keyfold: table %q: %w", spec.Name, err)
 	}
-	entry := tableEntry{
-		Name: spec.Name, Version: spec.Version,
-		Key: key.name, State: state.name, Event: event.name,
-	}
+	present := schema{Version: spec.Version, Key: key.name, State: state.name, Event: event.name}
+	entry := tableEntry{Name: spec.Name, Schemas: []schema{present}}
 	if state.dense > stateBytesMax {
 		return entry, fmt.Errorf("%w: table %q: a state has %d bytes, at most %d can be kept", ErrTooLarge, spec.Name, state.dense, stateBytesMax)
 	}
-	for _, layout := range []string{entry.Key, entry.State, entry.Event} {
+	for _, layout := range []string{present.Key, present.State, present.Event} {
 		if len(layout) > layoutBytesMax {
 			return entry, fmt.Errorf("%w: table %q: the description of a type has %d bytes, at most %d can be kept; give the Spec a codec", ErrTooLarge, spec.Name, len(layout), layoutBytesMax)
 		}
@@ -147,7 +145,7 @@ func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
 	if !t.taken.CompareAndSwap(false, true) {
 		return nil, fmt.Errorf("%w: %q", ErrTableInUse, t.spec.Name)
 	}
-	b := &binding[K, S, E, R]{table: t, engine: e, id: id}
+	b := &binding[K, S, E, R]{table: t, engine: e, id: id, entry: e.manifest.Tables[id]}
 	b.key, _ = keyCodec(t.spec.KeyCodec)
 	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
 	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")

@@ -28,7 +28,10 @@ type tallyStore struct {
 	program *tallyProgram
 }
 
-func (tally) Bind() Program { return &tallyProgram{} }
+func (tally) Bind() Program  { return &tallyProgram{} }
+func (tally) Schema() uint32 { return 0 }
+
+func (*tallyProgram) Under(uint32) (_, _ error) { return nil, nil }
 
 func (p *tallyProgram) NewStore() Store {
 	return &tallyStore{slab.New(int(unsafe.Sizeof(tallied{}))), p}

@@ -48,7 +48,7 @@ func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now int64) (*S
 }
 
 func (c *Config) firstGeneration(state *State) error {
-	writer, err := c.createGeneration(1, wal.End{}, state.time, startsOf(0, state.Partitions, nil, nil).encode())
+	writer, err := c.createGeneration(1, wal.End{}, state.time, startsOf(0, state.Partitions, nil, nil, c.eras()).encode())
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c *Config) firstGeneration(state *State) error {
 func (c *Config) firstSnapshot(state *State) error {
 	job := roundJob{}
 	path := c.snapshotPath(1)
-	writer, err := snapshot.Create(c.Log.FS, path+".tmp", c.snapshotID(1), nil)
+	writer, err := snapshot.Create(c.Log.FS, path+".tmp", c.snapshotID(1), c.snapshotHeader())
 	if err != nil {
 		return err
 	}
@@ -102,7 +102,7 @@ func Resume(cfg Config, state *State) error {
 	tail := tail{cfg: &cfg, generation: last.Number, end: last.End}
 	if tail.empty = last.Sealed; !last.Sealed {
 		tail.end = state.horizonEnd(last.Number)
-		if err := tail.count(len(state.unsynced)); err != nil {
+		if err := tail.count(len(state.unsynced), state.eras); err != nil {
 			return err
 		}
 		// The open before this one may have written larger frames than this one may.
@@ -110,7 +110,7 @@ func Resume(cfg Config, state *State) error {
 	}
 	number := cfg.freshNumber(&state.current)
 	removeUnnamed(&cfg, &state.current, func() {}) // what opens that failed have left
-	writer, err := cfg.createGeneration(number, tail.end, state.time, startsOf(tail.frames, append(slices.Clone(state.Partitions), state.lost...), nil, state.gone).encode())
+	writer, err := cfg.createGeneration(number, tail.end, state.time, startsOf(tail.frames, append(slices.Clone(state.Partitions), state.lost...), nil, state.gone, appendEra(tail.eras, eraOpen, cfg.schemas())).encode())
 	if err != nil {
 		return err
 	}
@@ -182,15 +182,22 @@ type tail struct {
 	largest    int  // body of a frame
 	frames     int  // that hold events
 	events     uint64
+	eras       []era // of these frames, where they are written again
 }
 
-// count counts the frames of the tail, given the number of frames from its end on.
-func (t *tail) count(frames int) error {
+// count counts the frames of the tail, given the number of frames from its end on and
+// the eras of their generation.
+func (t *tail) count(frames int, eras []era) error {
 	t.empty = frames <= 1
 	return t.each(func(f wal.FrameView) error {
 		t.largest = max(t.largest, len(f.Body))
 		t.frames++
 		t.events += uint64(f.Count)
+		s := eraOf(eras, f.Number)
+		if s == nil {
+			s = make(schemas, len(t.cfg.Tables))
+		}
+		t.eras = appendEra(t.eras, uint64(t.frames), s)
 		return nil
 	})
 }

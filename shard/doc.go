@@ -94,10 +94,18 @@
 // higher epoch, that one owns them; see "How a partition moves" in DESIGN.md.
 //
 //	size  field   meaning
-//	   8  copied  frames of the generation before, written again behind the header
+//	   6  copied  frames of the generation before, written again behind the header
+//	   2  format  1; without the eras it is 0
 //	   4  count   partitions that the shard answers for, but for those without events
 //	              that have never moved
 //	  20  …each   number u32, epoch u64, sequence u64 behind the frames that are copied
 //	   4  count   partitions that are gone
 //	  12  …each   number u32, epoch u64 at which another shard has adopted it, durably
+//	   4  count   eras: frames whose records were written under the same schemas
+//	   …  each    its last frame u64, of the last era all bits; then the schemas
+//
+// Schemas are a count u32 and, by id of the table, the number u32 of the schema in the
+// manifest's history of that table. They are also the header of a snapshot. Where there
+// are none, because a program wrote it that knew none, it is number 0 of every table.
+// Old programs are kept out by the version of the manifest.
 package shard

@@ -49,6 +49,33 @@ func (d *dump) fields(n int, order binary.ByteOrder, names ...string) {
 	}
 }
 
+// generation writes the header of a generation.
+func (d *dump) generation(t *testing.T) {
+	little := binary.LittleEndian
+	parts := []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Epoch: 2, Sequence: 9}}
+	eras := []era{{2, schemas{7}}, {eraOpen, schemas{8, 0}}}
+	d.section("payload of a generation's header: behind 2 frames that are copied, partition 1 at 5, 2 empty, 3 at epoch 2 and 9; 4 is gone at epoch 1; two eras",
+		startsOf(2, parts, nil, map[uint32]uint64{4: 1}, eras).encode())
+	d.fields(4, little, "copied")
+	d.fields(2, little, "copied", "format")
+	d.fields(4, little, "count")
+	for range 2 {
+		d.field("number", 4, little)
+		d.fields(8, little, "epoch", "sequence")
+	}
+	d.fields(4, little, "count", "number")
+	d.field("epoch", 8, little)
+	d.field("count", 4, little)
+	for _, e := range eras {
+		d.field("last", 8, little)
+		d.field("count", 4, little)
+		for range e.schemas {
+			d.field("number", 4, little)
+		}
+	}
+	d.end(t)
+}
+
 // end ends a section, which must be used up.
 func (d *dump) end(t *testing.T) {
 	if len(d.rest) > 0 {
@@ -98,18 +125,7 @@ func TestFormatsAreThoseOfTheGoldenDump(t *testing.T) {
 	}
 	d.end(t)
 
-	parts := []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Epoch: 2, Sequence: 9}}
-	d.section("payload of a generation's header: behind 2 frames that are copied, partition 1 at 5, 2 empty, 3 at epoch 2 and 9; 4 is gone at epoch 1",
-		startsOf(2, parts, nil, map[uint32]uint64{4: 1}).encode())
-	d.field("copied", 8, little)
-	d.fields(4, little, "count")
-	for range 2 {
-		d.field("number", 4, little)
-		d.fields(8, little, "epoch", "sequence")
-	}
-	d.fields(4, little, "count", "number")
-	d.field("epoch", 8, little)
-	d.end(t)
+	d.generation(t)
 
 	current := Current{
 		ID:          wal.ID{Store: [16]byte{0xab, 15: 0xcd}, Layout: 2, Shard: 3},

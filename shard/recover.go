@@ -105,6 +105,11 @@ func Recover(cfg Config, owned []uint32, progress Progress) (*State, error) {
 		return nil, err
 	}
 	r.report.Times.Replay = time.Since(loaded)
+	for _, w := range r.workers { // their programs go on with what is written from here on
+		if err := w.under(cfg.schemas()); err != nil {
+			return nil, err
+		}
+	}
 	return r.state(began), nil
 }
 
@@ -241,7 +246,7 @@ func (r *recovery) state(began time.Time) *State {
 		}
 	}
 	state.snapshot, state.snapshotAt = r.report.SnapshotBytes, r.written
-	state.unsynced, state.events = first.last, first.events
+	state.unsynced, state.events, state.eras = first.last, first.events, first.allEras
 	r.report.LogBytes, r.report.TornBytes = first.logBytes, first.tornBytes
 	r.report.Clean = first.sealed && r.report.Events == 0
 	r.report.Times.Workers = len(r.workers)

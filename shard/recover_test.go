@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -88,7 +89,7 @@ func TestGenerationThatDoesNotJoinIsRefused(t *testing.T) {
 			cfg := r.onDisk(disk)
 			current := r.log.current.grown(r.log.writer.End(), 2, true)
 			claimed := []*Partition{{ID: 0, Sequence: uint64(3 + shift)}}
-			w, err := cfg.createGeneration(2, r.log.writer.End(), 0, startsOf(0, claimed, nil, nil).encode())
+			w, err := cfg.createGeneration(2, r.log.writer.End(), 0, startsOf(0, claimed, nil, nil, cfg.eras()).encode())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -332,9 +333,10 @@ func TestRecordsThatDoNotFillTheirFrameAreRefused(t *testing.T) {
 }
 
 func TestHeaderThatIsCutIsRefused(t *testing.T) {
-	whole := startsOf(2, []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Sequence: 7, Epoch: 2}}, nil, map[uint32]uint64{4: 1}).encode()
+	whole := startsOf(2, []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Sequence: 7, Epoch: 2}}, nil, map[uint32]uint64{4: 1}, []era{{2, schemas{7, 1}}, {eraOpen, schemas{7, 2}}}).encode()
 	starts, err := decodeStarts(whole)
-	if err != nil || starts.copied != 2 || len(starts.held) != 2 || starts.held[1] != (holding{0, 5}) || starts.held[3] != (holding{2, 7}) || starts.gone[4] != 1 {
+	if err != nil || starts.copied != 2 || len(starts.held) != 2 || starts.held[1] != (holding{0, 5}) || starts.held[3] != (holding{2, 7}) || starts.gone[4] != 1 ||
+		len(starts.eras) != 2 || !slices.Equal(eraOf(starts.eras, 2), schemas{7, 1}) || !slices.Equal(eraOf(starts.eras, 3), schemas{7, 2}) {
 		t.Fatal(starts, err)
 	}
 	for n := range len(whole) {

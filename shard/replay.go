@@ -69,6 +69,9 @@ func (w *worker) replayGeneration(g Generation, first bool) error {
 		if f.Number == 0 {
 			return w.begin(*f.Start, first)
 		}
+		if err := w.enter(f.Number); err != nil {
+			return err
+		}
 		if err := w.replayFrame(f); err != nil {
 			return err
 		}
@@ -104,6 +107,10 @@ func (w *worker) begin(start wal.Start, first bool) error {
 		return err
 	}
 	w.starts, w.gone = starts, starts.gone
+	w.eras, w.allEras = starts.eras, starts.eras
+	if err := w.under(w.eras[0].schemas); err != nil {
+		return err
+	}
 	if !first {
 		return w.checkStarts(0)
 	}
@@ -237,6 +244,9 @@ func (w *worker) queueEvent(rec *record) error {
 	if part == nil {
 		w.found.Skipped++
 		return nil
+	}
+	if err := w.unplayable[rec.table]; err != nil {
+		return err
 	}
 	r := &w.run
 	r.Ops[r.Filled] = Operation{

@@ -26,7 +26,7 @@ func (s *Shard) rotate() error {
 	j := &s.log
 	end := j.writer.End()
 	s.moving.forget(func(id uint32) bool { return s.parts[id].ID == id })
-	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone).encode()
+	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone, s.cfg.eras()).encode()
 	if err := s.cfg.roomToRotate(len(starts) + len(j.current.encode())); err != nil {
 		return err
 	}

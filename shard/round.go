@@ -322,7 +322,7 @@ func (j *roundJob) write(c *Config, number uint64) error {
 		if err := c.Log.FS.Remove(path); err != nil && !errors.Is(err, errNotExist) {
 			return fmt.Errorf("shard: %w", err)
 		}
-		w, err := snapshot.Create(c.Log.FS, path, c.snapshotID(number), nil)
+		w, err := snapshot.Create(c.Log.FS, path, c.snapshotID(number), c.snapshotHeader())
 		if err != nil {
 			return err
 		}

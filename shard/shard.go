@@ -234,6 +234,7 @@ type State struct {
 	writer   *wal.Writer
 	current  Current
 	unsynced []frameEnd // frames of the last generation from its horizon on
+	eras     []era      // of the last generation
 	events   uint64     // in the last generation
 	time     int64
 	log      int64 // bytes of log behind the newest snapshot

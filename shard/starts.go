@@ -14,13 +14,14 @@ type starts struct {
 	copied uint64             // frames of the generation before that come again first
 	held   map[uint32]holding // by partition, behind those frames
 	gone   map[uint32]uint64  // epochs at which partitions were adopted elsewhere, durably
+	eras   []era              // the last one is that of what is not copied
 }
 
 // startsOf are the starts of a generation of which the first frames are copied. A
 // partition that left is in it as it left until it is known to be adopted durably:
 // until then this log answers for it.
-func startsOf(copied int, held []*Partition, leaving []*Transit, gone map[uint32]uint64) *starts {
-	s := &starts{copied: uint64(copied), held: make(map[uint32]holding), gone: gone}
+func startsOf(copied int, held []*Partition, leaving []*Transit, gone map[uint32]uint64, eras []era) *starts {
+	s := &starts{copied: uint64(copied), held: make(map[uint32]holding), gone: gone, eras: eras}
 	for _, t := range leaving {
 		s.held[t.Partition] = t.left
 	}
@@ -34,8 +35,8 @@ func startsOf(copied int, held []*Partition, leaving []*Transit, gone map[uint32
 
 // encode writes the starts as the package comment says.
 func (s *starts) encode() []byte {
-	b := make([]byte, 0, 16+20*len(s.held)+12*len(s.gone))
-	b = binary.LittleEndian.AppendUint64(b, s.copied)
+	b := make([]byte, 0, 32+20*len(s.held)+12*len(s.gone))
+	b = binary.LittleEndian.AppendUint64(b, s.copied|startsFormat<<startsFormatBit)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.held)))
 	for _, id := range slices.Sorted(maps.Keys(s.held)) {
 		b = binary.LittleEndian.AppendUint32(b, id)
@@ -47,13 +48,29 @@ func (s *starts) encode() []byte {
 		b = binary.LittleEndian.AppendUint32(b, id)
 		b = binary.LittleEndian.AppendUint64(b, s.gone[id])
 	}
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(s.eras)))
+	for _, e := range s.eras {
+		b = e.schemas.appendTo(binary.LittleEndian.AppendUint64(b, e.last))
+	}
 	return b
 }
 
-// decodeStarts reads what encode wrote.
+// startsFormat is the format of the starts, in the high bits of their first field. In
+// format 0 there are no eras: manifests of version 1 go with it.
+const (
+	startsFormat    = 1
+	startsFormatBit = 48
+)
+
+// decodeStarts reads what encode wrote, in this format or the one before.
 func decodeStarts(b []byte) (*starts, error) {
 	r := fsys.FieldsOf(b)
-	s := &starts{copied: r.U64(), held: make(map[uint32]holding), gone: make(map[uint32]uint64)}
+	first := r.U64()
+	format := first >> startsFormatBit
+	s := &starts{copied: first & (1<<startsFormatBit - 1), held: make(map[uint32]holding), gone: make(map[uint32]uint64)}
+	if format > startsFormat {
+		return nil, fmt.Errorf("%w: the header of the generation is of format %d", errJoin, format)
+	}
 	for range r.Count(holdingBytes) {
 		id := r.U32()
 		s.held[id] = holding{epoch: r.U64(), sequence: r.U64()}
@@ -61,6 +78,14 @@ func decodeStarts(b []byte) (*starts, error) {
 	for range r.Count(12) {
 		id := r.U32()
 		s.gone[id] = r.U64()
+	}
+	s.eras = []era{{last: eraOpen}}
+	if format > 0 {
+		eras, err := takeEras(r)
+		if err != nil {
+			return nil, err
+		}
+		s.eras = eras
 	}
 	if !r.Whole() {
 		return nil, fmt.Errorf("%w: the header of the generation holds %d bytes that are not sequences", errJoin, len(b))

@@ -7,6 +7,8 @@ type Table interface {
 	// Bind makes the part of the table that one shard goroutine uses: scratch
 	// memory that all its partitions share.
 	Bind() Program
+	// Schema is the number of the schema that the table writes under.
+	Schema() uint32
 }
 
 // A Program is a table bound to one shard. It belongs to the shard goroutine. The
@@ -26,6 +28,11 @@ type Program interface {
 	Apply(r *Run, to int)
 	// Undo puts back the state as it was before an operation that did not end.
 	Undo()
+	// Under makes the program ready to load states and to replay events that were
+	// written under the schema of a number, until it is called again; at first that is
+	// the present one. unplayable says why such events cannot be replayed. The error says
+	// that there is no such schema.
+	Under(schema uint32) (unplayable, err error)
 }
 
 // A Run is operations that are touched and applied together.

@@ -25,7 +25,8 @@ var errRefused = errors.New("refused by the table")
 // the list of its entries. A hole, a duplicate or a phantom shows as such.
 type ledger struct{}
 
-func (ledger) Bind() Program { return &ledgerProgram{} }
+func (ledger) Bind() Program  { return &ledgerProgram{} }
+func (ledger) Schema() uint32 { return 0 }
 
 // An entry is one event as a ledger keeps it.
 type entry struct {
@@ -47,8 +48,9 @@ type ledgerStore struct {
 	keys    map[string][]entry
 }
 
-func (*ledgerProgram) Touch([]Operation)        {}
-func (*ledgerProgram) TouchEntries([]Operation) {}
+func (*ledgerProgram) Under(uint32) (_, _ error) { return nil, nil }
+func (*ledgerProgram) Touch([]Operation)         {}
+func (*ledgerProgram) TouchEntries([]Operation)  {}
 
 func (p *ledgerProgram) Apply(r *Run, to int) {
 	for ; r.Next < to; r.Next++ {

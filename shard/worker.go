@@ -23,8 +23,13 @@ type worker struct {
 	adoptions map[uint32]*adoption // that have begun
 	run       Run
 	progress  func(done int64)
+	// unplayable says by table why events cannot be replayed that were written under the
+	// schemas of the frame that is read.
+	unplayable []error
 
 	starts    *starts           // of the newest generation, until they were checked
+	eras      []era             // of it, from the one on that is being read
+	allEras   []era             // of it
 	gone      map[uint32]uint64 // epoch under which a partition was adopted elsewhere, durably
 	last      []frameEnd        // of the newest generation: its latest frames, from the horizon on
 	time      int64
@@ -58,6 +63,7 @@ func (r *recovery) hire() {
 			programs: r.cfg.programs(), progress: func(int64) {},
 			run: Run{Replay: true},
 		}
+		w.unplayable = make([]error, len(w.programs))
 		for _, id := range w.owned {
 			r.theirs[id] = w
 		}
@@ -134,6 +140,13 @@ func (w *worker) hold(p *Partition) {
 // load loads the partitions of the worker.
 func (w *worker) load(file *snapshot.Reader, number uint64) error {
 	began := time.Now()
+	written, err := schemasOf(file.Header())
+	if err == nil {
+		err = w.under(written)
+	}
+	if err != nil {
+		return err
+	}
 	for _, image := range file.Partitions() {
 		if w.shard.theirs[image.Partition] != w {
 			continue
