@@ -78,6 +78,17 @@ func (f *FS) Crash(model Model) *FS {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.crashed = true
+	return f.left(model)
+}
+
+// Left is what a crash would leave now. The file system goes on.
+func (f *FS) Left(model Model) *FS {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left(model)
+}
+
+func (f *FS) left(model Model) *FS {
 	c := crash{model: model, random: rand.New(rand.NewPCG(model.Seed, 0)), done: map[*node]*node{}}
 	survivor := newFS(c.node(f.root))
 	survivor.capacity = f.capacity

@@ -4,7 +4,6 @@
 package drive
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -22,6 +21,9 @@ import (
 // A Violation is an error that breaks a promise of the engine. Other errors are those of
 // the test.
 type Violation struct{ error }
+
+// Violated makes an error a Violation.
+func Violated(err error) error { return Violation{err} }
 
 func violated(format string, args ...any) error { return Violation{fmt.Errorf(format, args...)} }
 
@@ -68,22 +70,32 @@ type Child struct {
 	orders load.Orders
 	files  []string
 	judged bool
+	found  *load.Found
 	began  time.Time
 }
 
-// Start starts a child. Orders say what it does; files, life number and directory are
-// filled in.
+// Start starts a child. Orders say what it does; files and life number are filled in, and
+// the directory if there is none.
 func (s *Store) Start(o load.Orders) (*Child, error) {
+	c, err := s.Prepare(o)
+	if err != nil {
+		return nil, err
+	}
+	return c, c.Begin()
+}
+
+// Prepare makes everything ready for Begin, which starts the child.
+func (s *Store) Prepare(o load.Orders) (*Child, error) {
 	s.number++
 	file := func(kind string) string { return filepath.Join(s.Work, fmt.Sprintf("%s-%d", kind, s.number)) }
 	if o.Dir == "" {
 		o.Dir = s.Dir
 	}
 	o.Life.Number, o.Marks, o.Found = s.number, file("marks"), file("found")
-	c := &Child{store: s, orders: o, began: time.Now(), files: []string{o.Marks, o.Found, file("orders")}}
+	c := &Child{store: s, orders: o, files: []string{file("orders"), o.Marks, o.Found}}
 	text, err := json.Marshal(o)
 	if err == nil {
-		err = os.WriteFile(file("orders"), text, 0o600)
+		err = os.WriteFile(c.files[0], text, 0o600)
 	}
 	if err == nil {
 		c.Board, err = load.OpenBoard(o.Marks)
@@ -91,12 +103,18 @@ func (s *Store) Start(o load.Orders) (*Child, error) {
 	if err != nil {
 		return nil, fmt.Errorf("drive: %w", err)
 	}
-	cmd := s.command()
-	cmd.Env = append(os.Environ(), load.Variable+"="+file("orders"))
-	if c.Process, err = child.Start(cmd); err != nil {
-		return nil, errors.Join(err, c.Board.Close())
-	}
 	return c, nil
+}
+
+// Begin starts the child.
+func (c *Child) Begin() (err error) {
+	cmd := c.store.command()
+	cmd.Env = append(os.Environ(), load.Variable+"="+c.files[0])
+	c.began = time.Now()
+	if c.Process, err = child.Start(cmd); err != nil {
+		return errors.Join(err, c.Board.Close())
+	}
+	return nil
 }
 
 func (s *Store) command() *exec.Cmd {
@@ -148,11 +166,40 @@ func (c *Child) judge() error {
 	if err != nil {
 		return err
 	}
+	c.found = found
 	return c.store.judge(found)
 }
 
+// Found is what the child found, once it is Ready.
+func (c *Child) Found() *load.Found { return c.found }
+
 // Judge judges what was found in the store without a child.
 func (s *Store) Judge(f *load.Found) error { return s.judge(f) }
+
+// Expect says that the events of a life are in the store, up to the marks of the board.
+func (s *Store) Expect(l load.Life, b *load.Board) {
+	e := marksOf(b)
+	e.life = l
+	s.pending = &e
+}
+
+// Cut is a store of its own that holds what s must hold if the power is cut now. e are the
+// marks of the child that has s open; nil if none has.
+func (s *Store) Cut(e *Ended) *Store {
+	c := &Store{Dir: s.Dir, Work: s.Work, number: s.number, pending: s.pending, last: s.last}
+	for p := range s.model {
+		c.model[p] = s.model[p].clone()
+	}
+	if e != nil {
+		c.pending = e
+	}
+	if c.pending != nil {
+		cut := *c.pending
+		cut.lossy = true
+		c.pending = &cut
+	}
+	return c
+}
 
 // Acked is how many events of the child are acknowledged: written at least, or submitted
 // by one that asks for no more than Applied.
@@ -195,6 +242,14 @@ func (c *Child) Healthy() error {
 	return nil
 }
 
+// FailedPartitions counts those whose senders have stopped because of an error.
+func (c *Child) FailedPartitions() (n int) {
+	for p := range c.Board.Partitions {
+		n += int(c.Board.Partitions[p].Failed.Load())
+	}
+	return n
+}
+
 // Ended is what is known of a child that is gone.
 type Ended struct {
 	life                        load.Life
@@ -202,10 +257,25 @@ type Ended struct {
 	lossy                       bool // only what was durable need be there
 }
 
-func (c *Child) marks() (e Ended) {
+// Marks are how far the child is now. Those of one that has not opened the store yet are
+// those of the children before it: nil.
+func (c *Child) Marks() *Ended {
+	if ready, _ := c.isReady(); !ready {
+		return nil
+	}
+	e := c.marks()
+	return &e
+}
+
+func (c *Child) marks() Ended {
+	e := marksOf(c.Board.Board)
 	e.life = c.orders.Life
-	for p := range c.Board.Partitions {
-		m := &c.Board.Partitions[p]
+	return e
+}
+
+func marksOf(b *load.Board) (e Ended) {
+	for p := range b.Partitions {
+		m := &b.Partitions[p]
 		e.submitted[p], e.written[p], e.durable[p] = m.Submitted.Load(), m.Written.Load(), m.Durable.Load()
 	}
 	return e
@@ -294,16 +364,4 @@ func (s *Store) same(f *load.Found) error {
 		}
 	}
 	return nil
-}
-
-// LookHere opens the store in this process and judges what it holds. It closes it.
-func (s *Store) LookHere(o load.Orders) error {
-	o.Dir = s.Dir
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	f, err := load.Look(ctx, o, (*engine.Engine).Close)
-	if err != nil {
-		return Violation{err}
-	}
-	return s.judge(f)
 }

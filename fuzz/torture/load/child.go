@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/fsys"
 )
 
 // A child is an open store under load.
@@ -48,7 +49,7 @@ func Run(orders string, parent io.Reader) error {
 		return err
 	}
 	defer board.Close()
-	c, err := open(ctx, &o)
+	c, err := open(ctx, &o, nil)
 	if err != nil {
 		return err
 	}
@@ -60,11 +61,11 @@ func Run(orders string, parent io.Reader) error {
 	return err
 }
 
-func open(ctx context.Context, o *Orders) (*child, error) {
+func open(ctx context.Context, o *Orders, on fsys.FS) (*child, error) {
 	c := &child{orders: o, tallies: newTallies(), notes: newNotes(), ahead: &atomic.Int64{}}
 	now := func() int64 { return time.Now().UnixNano() + c.ahead.Load() }
 	var err error
-	c.engine, err = engine.Open(ctx, o.Dir, o.Options(now), c.tallies, c.notes)
+	c.engine, err = engine.Open(ctx, o.Dir, o.options(now, on), c.tallies, c.notes)
 	return c, err
 }
 

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/fsys"
 )
 
 // A Holding is what a store holds of one partition.
@@ -59,16 +59,32 @@ func (f *Found) put(n Name, s Note) error {
 	return nil
 }
 
-// Look opens the store in a directory in this process, reads what it holds, and leaves
-// the rest to end, which it calls with the engine.
-func Look(ctx context.Context, o Orders, end func(*engine.Engine) error) (*Found, error) {
-	c, err := open(ctx, &o)
+// A Guest is a store that is open in this process, instead of in a child.
+type Guest struct{ c *child }
+
+// Open opens a store in this process, on a disk that is not the operating system's, or on
+// that if on is nil. It reads what the store holds.
+func Open(ctx context.Context, o Orders, on fsys.FS) (*Guest, *Found, error) {
+	c, err := open(ctx, &o, on)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	c.board = &Board{}
 	f, err := c.look(ctx)
-	return f, errors.Join(err, end(c.engine))
+	if err != nil {
+		return nil, nil, errors.Join(err, c.engine.Close())
+	}
+	return &Guest{c}, f, nil
 }
+
+// Send sends what the orders say, each event durably, behind what was found.
+func (g *Guest) Send(ctx context.Context, found *Found) error { return g.c.senders(ctx, found) }
+
+// Marks are how far the partitions are.
+func (g *Guest) Marks() *Board { return g.c.board }
+
+// Close closes the store.
+func (g *Guest) Close() error { return g.c.engine.Close() }
 
 // write leaves f in a file.
 func (f *Found) write(name string) error {

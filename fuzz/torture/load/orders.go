@@ -80,11 +80,15 @@ const (
 	OnlyNotes
 )
 
-// Options are those of the engine.
-func (o *Orders) Options(now func() int64) engine.Options {
+// options are those of the engine, on a disk that is not the operating system's, or on
+// that if on is nil.
+func (o *Orders) options(now func() int64, on fsys.FS) engine.Options {
 	e := seam.System()
 	e.Seed, e.Hash, e.Now = hashSeed, xxh3.HashSeed, now
-	if o.Queued {
+	switch {
+	case on != nil:
+		e.FS, e.OperatingSystem = on, false
+	case o.Queued:
 		e.FS = fsys.QueuedOS()
 	}
 	return engine.Options{
