@@ -182,19 +182,42 @@ func (a *adviser) sample() balance.Sample {
 	return s
 }
 
-// follow makes moves, one after the other. One that fails is not tried again for a while.
+// follow makes moves, those between the same two shards together. Those that fail are not
+// tried again for a while.
 func (a *adviser) follow(ctx context.Context, moves []Move) {
+	for len(moves) > 0 {
+		first := moves[0]
+		var together, others []Move
+		var partitions []uint32
+		for _, m := range moves {
+			if m.From == first.From && m.To == first.To {
+				together, partitions = append(together, m), append(partitions, m.Partition)
+			} else {
+				others = append(others, m)
+			}
+		}
+		moves = others
+		err := a.engine.moveTo(ctx, partitions, first.To, true)
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
+			return
+		}
+		a.moved(together)
+		if err != nil {
+			a.engine.operator.reporter.say(slog.LevelWarn, "keyfold: partitions could not be moved", slog.String("dir", a.engine.dir),
+				slog.Int("from", first.From), slog.Int("to", first.To), slog.Any("error", err))
+			return
+		}
+	}
+}
+
+// moved tells the planner what has become of moves.
+func (a *adviser) moved(moves []Move) {
+	owner := a.engine.route.Load().owner
 	for _, m := range moves {
-		switch err := a.engine.moveTo(ctx, m.Partition, m.To, true); {
-		case err == nil:
+		if int(owner[m.Partition]) == m.To {
 			a.planner.Moved(m)
-		case ctx.Err() != nil || errors.Is(err, ErrClosed):
-			return
-		default:
+		} else {
 			a.planner.Refused(m)
-			a.engine.operator.reporter.say(slog.LevelWarn, "keyfold: partition could not be moved", slog.String("dir", a.engine.dir),
-				slog.Uint64("partition", uint64(m.Partition)), slog.Int("from", m.From), slog.Int("to", m.To), slog.Any("error", err))
-			return
 		}
 	}
 }

@@ -40,21 +40,32 @@ func (e *Engine) Move(ctx context.Context, partition, to int) error {
 	if count := len(e.shards()); to < 0 || to >= count {
 		return fmt.Errorf("keyfold: there is no shard %d: the engine has %d", to, count)
 	}
-	return e.moveTo(ctx, uint32(partition), to, true)
+	return e.moveTo(ctx, []uint32{uint32(partition)}, to, true)
 }
 
-// moveTo is Move without its checks; told says that the logger is told.
-func (e *Engine) moveTo(ctx context.Context, partition uint32, to int, told bool) error {
-	if err := e.takeTurn(ctx); err != nil {
-		return err
-	}
-	moved := make(chan error, 1)
-	go e.moveInTurn(partition, to, told, moved)
-	select {
-	case err := <-moved:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
+// moveTo is Move without its checks, of several partitions; told says that the logger is
+// told. Those of one owner move together, as far as that is good. ctx is looked at in
+// between. It keeps and changes partitions.
+func (e *Engine) moveTo(ctx context.Context, partitions []uint32, to int, told bool) error {
+	for {
+		if err := e.takeTurn(ctx); err != nil {
+			return err
+		}
+		moved := make(chan error, 1)
+		go e.moveInTurn(partitions, to, told, moved)
+		select {
+		case err := <-moved:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		owner := e.route.Load().owner
+		partitions = slices.DeleteFunc(partitions, func(id uint32) bool { return int(owner[id]) == to })
+		if len(partitions) == 0 {
+			return nil
+		}
 	}
 }
 
@@ -81,39 +92,57 @@ func (e *Engine) takeTurn(ctx context.Context) error {
 
 // moveInTurn is a goroutine of its own: closing the engine waits for its turn to end.
 // Codecs run in it.
-func (e *Engine) moveInTurn(partition uint32, to int, told bool, moved chan<- error) {
+func (e *Engine) moveInTurn(partitions []uint32, to int, told bool, ended chan<- error) {
 	err := errNotReturned
 	defer func() {
 		if value := recover(); value != nil {
 			err = &PanicError{Value: value, Stack: debug.Stack()}
 		}
 		<-e.moves
-		moved <- err
+		ended <- err
 	}()
-	from, began := int(e.route.Load().owner[partition]), time.Now()
-	if err = e.move(partition, to); err == nil && told && from != to {
-		e.operator.reporter.moved(e.dir, partition, from, to, time.Since(began))
+	began := time.Now()
+	from, moved, err := e.move(partitions, to)
+	for _, id := range moved {
+		if err == nil && told {
+			e.operator.reporter.moved(e.dir, id, from, to, time.Since(began))
+		}
 	}
 }
 
-func (e *Engine) move(partition uint32, to int) error {
+// move moves the first of the partitions that the shard does not have, with others of the
+// same owner, and returns which those are.
+func (e *Engine) move(partitions []uint32, to int) (from int, moved []uint32, err error) {
 	r, shards := e.route.Load(), e.shards()
-	from := int(r.owner[partition])
-	if from == to {
-		return nil
+	var together []uint32
+	for _, id := range partitions {
+		switch owner := int(r.owner[id]); {
+		case owner == to:
+		case len(together) == 0 || owner == from:
+			from, together = owner, append(together, id)
+		}
+	}
+	if len(together) == 0 {
+		return to, nil, nil
 	}
 	if err := errors.Join(shards[from].Err(), shards[to].Err()); err != nil {
-		return err
+		return from, nil, err
 	}
 	next := &route{owner: slices.Clone(r.owner), versions: make([]uint16, len(shards))}
 	copy(next.versions, r.versions)
-	next.owner[partition] = uint16(to)
 	next.versions[from]++
-	return shard.Move(shards[from], shards[to], partition, func() uint64 { return e.reroute(r, next, from) })
+	err = shard.Move(shards[from], shards[to], together, func(some []uint32) uint64 {
+		for _, id := range some {
+			next.owner[id] = uint16(to)
+		}
+		moved = some
+		return e.reroute(r, next, from)
+	})
+	return from, moved, err
 }
 
 // reroute replaces the route. The old owner's inbox closes to the old one in between:
-// nothing of the partition reaches the new owner before the last event that the old
+// nothing of the partitions reaches the new owner before the last event that the old
 // owner gets, and who meets the closed inbox takes the next route and need not wait.
 func (e *Engine) reroute(r, next *route, from int) (cut uint64) {
 	r.next.Store(next)

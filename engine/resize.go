@@ -10,7 +10,7 @@ import (
 )
 
 // Resize makes another number of shards own the partitions while the engine runs, as
-// few of which as possible move, one after the other, as by Move. Shares differ by at
+// few of which as possible move, some dozens at a time, as by Move. Shares differ by at
 // most one partition afterwards. Shards that are missing are made first. Shards that are
 // too many stay, without partitions, and cost a stack and an inbox: the sources that
 // they poll go on. The next Open goes by Options.Shards.
@@ -32,8 +32,12 @@ func (e *Engine) Resize(ctx context.Context, shards int) error {
 	if err != nil {
 		return err
 	}
+	byShard := make([][]uint32, shards)
 	for partition, to := range assign(e.route.Load().owner, shards) {
-		if err := e.moveTo(ctx, uint32(partition), int(to), false); err != nil {
+		byShard[to] = append(byShard[to], uint32(partition))
+	}
+	for to, partitions := range byShard {
+		if err := e.moveTo(ctx, partitions, to, false); err != nil {
 			return err
 		}
 	}

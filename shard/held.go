@@ -2,7 +2,7 @@ package shard
 
 import "slices"
 
-// held is what a shard holds back: operations on a partition that is on its way to it,
+// held is what a shard holds back: operations on partitions that are on their way to it,
 // and acks of streams that must not overtake theirs.
 type held struct {
 	blocks    []heldBlock
@@ -18,11 +18,11 @@ func (h *held) holds() bool { return len(h.blocks) > 0 && !h.replaying }
 
 // A heldBlock is a copy of a block with operations that are held back.
 type heldBlock struct {
-	block     []byte
-	partition uint32
-	last      int32 // operation that is held back
-	others    bool  // there are operations that are not
-	opened    bool  // being carried out
+	block  []byte
+	of     *Transit // whose partitions they are
+	last   int32    // operation that is held back
+	others bool     // there are operations that are not
+	opened bool     // being carried out
 }
 
 // A lateAck is the ack of a block of a stream that came behind one that is held back.
@@ -49,8 +49,7 @@ func (op *Operation) misplaced() bool { return op.Kind >= kindHeld }
 func (s *Shard) misplaced(op *Operation) {
 	m := &s.moving
 	s.run.mixed = true
-	partition := s.cfg.Routing.Partition(op.Hash)
-	if !m.expects || m.in.Partition != partition || m.stuck != nil || s.failed() {
+	if !m.expects || m.stuck != nil || s.failed() || !m.in.carries(s.cfg.Routing.Partition(op.Hash)) {
 		op.Kind = kindRefused
 		return
 	}
@@ -58,7 +57,7 @@ func (s *Shard) misplaced(op *Operation) {
 	b := &s.run.blocks[op.block]
 	if !b.held {
 		b.held = true
-		m.held.blocks = append(m.held.blocks, heldBlock{block: slices.Clone(s.run.block), partition: partition})
+		m.held.blocks = append(m.held.blocks, heldBlock{block: slices.Clone(s.run.block), of: m.in})
 		m.held.bytes += len(s.run.block)
 		m.held.full = m.held.full || m.held.bytes >= s.cfg.Inbox
 	}
@@ -104,7 +103,7 @@ func (s *Shard) keepHeld(h *heldBlock) {
 	r := &s.run
 	kept := r.Ops[:0]
 	for _, op := range r.Ops[:r.Filled] {
-		if s.cfg.Routing.Partition(op.Hash) == h.partition {
+		if h.of.carries(s.cfg.Routing.Partition(op.Hash)) {
 			op.last = op.Index == h.last
 			kept = append(kept, op)
 		}

@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 )
@@ -10,21 +11,33 @@ import (
 // The protocol of a move is in DESIGN.md: who does what in which order, and who owns the
 // partition after a crash. The model of it is in move_model_test.go.
 
-// A Transit is one partition on its way from one shard to another. Both shards and
-// whoever moves it have it; what is not atomic belongs to the old owner until it has
-// handed the partition over, and to nobody afterwards.
+// A Transit is partitions on their way from one shard to another, by one cut. Both shards
+// and whoever moves them have it; what is not atomic belongs to the old owner until it has
+// handed them over, and to nobody afterwards.
 type Transit struct {
-	Partition uint32
-	Epoch     uint64 // of the new owner
-	from, to  *Shard
-	cut       uint64  // position in the inbox of the old owner that it must come to
-	left      holding // of the old owner, when it handed the partition over
+	passengers []passenger // which they are is fixed before the new owner sees them
+	from, to   *Shard
+	cut        uint64 // position in the inbox of the old owner that it must come to
+	watch      watch  // of all of them; belongs to the old owner
+	cargo      cargo  // belongs to whoever moves them
 
-	parcel  atomic.Pointer[parcel] // the old owner's store hands the partition to the new one
-	lost    atomic.Pointer[error]  // the old owner's store says that no partition will come
-	fate    atomic.Uint32          // the new owner's store tells the old one what became of it
+	parcel  atomic.Pointer[parcel] // the old owner's store hands the partitions to the new one
+	lost    atomic.Pointer[error]  // the old owner's store says that none will come
+	fate    atomic.Uint32          // the new owner's store tells the old one what became of them
 	settled chan struct{}          // closed when fate is known
-	err     error                  // of a lost one; published by closing settled
+	err     error                  // of lost ones; published by closing settled
+}
+
+// A passenger is a partition of a transit.
+type passenger struct {
+	id    uint32
+	epoch uint64  // of the new owner; whoever moves it sets it before the cut
+	left  holding // of the old owner, when it handed the partition over
+}
+
+// carries says that a partition is one of the transit.
+func (t *Transit) carries(id uint32) bool {
+	return slices.ContainsFunc(t.passengers, func(p passenger) bool { return p.id == id })
 }
 
 // The fates of a transit.
@@ -34,16 +47,27 @@ const (
 	fateLost           // one of the shards has failed; the next open finds the owner
 )
 
-// A parcel is a partition as the old owner hands it over.
+// A parcel is partitions as the old owner hands them over.
 type parcel struct {
-	part    *Partition
-	records []byte // of the events that no copy holds, with time marks
-	now     int64  // of these records, as far as they were logged
-	time    int64  // of the old owner
+	parts     []*Partition // in the order of the passengers
+	records   []byte       // of the events that no copy holds, with time marks
+	now       int64        // of these records, as far as they were logged
+	time      int64        // of the old owner
+	committed int          // so many of the parts have their commit in the new owner's log
 }
 
-// settle says what became of the transit: it is adopted durably, or err. It is called
-// once, by the new owner.
+// find returns the partition of a number, or else.
+func (p *parcel) find(id uint32, or *Partition) *Partition {
+	for _, part := range p.parts {
+		if part.ID == id {
+			return part
+		}
+	}
+	return or
+}
+
+// settle says what became of the transit: all of it is adopted durably, or err. It is
+// called once, by the new owner.
 func (t *Transit) settle(err error) {
 	if t.err = err; err == nil {
 		t.fate.Store(fateAdopted)
@@ -72,6 +96,7 @@ type moving struct {
 	awaited []awaited
 	next    func()      // to be called when no round wants to begin
 	relents atomic.Bool // Relent's store tells the shard not to wait for room
+	visited bool        // whoever moves partitions has something to do
 }
 
 // Relent makes the shard give up a partition that it has no room on the disk to adopt:
@@ -155,9 +180,21 @@ func (s *Shard) advanceMoves() bool {
 	if next := m.next; next != nil && s.round.phase != roundWanted {
 		m.next = nil
 		next()
-		busy = true
+		m.visited, busy = true, true
 	}
+	s.letMoverGo()
 	return busy
+}
+
+// letMoverGo yields to whoever moves partitions, if that can go on. It was made ready by
+// this goroutine, and would else wait on this processor until the shard has nothing to do:
+// up to 10 ms for each step, when all processors are busy.
+func (s *Shard) letMoverGo() {
+	if s.moving.visited {
+		if s.moving.visited = false; s.yields() > 0 {
+			runtime.Gosched()
+		}
+	}
 }
 
 // consumed says that everything was carried out that was claimed in the inbox below a
@@ -166,20 +203,24 @@ func (s *Shard) consumed(cut uint64) bool {
 	return s.inbox.Position() >= cut && (!s.run.cursor.more() || s.run.from >= cut)
 }
 
-// handOver gives the partition to its new owner. From here on this log gets nothing of
-// it, and answers for it until the new owner's has it.
+// handOver gives the partitions to their new owner. From here on this log gets nothing of
+// them, and answers for them until the new owner's has them.
 func (s *Shard) handOver() {
 	m := &s.moving
 	t := m.out
 	m.out = nil
-	p := s.parts[t.Partition]
-	s.displace(p)
-	records := p.watch.records
-	p.watch = nil
-	t.left = p.holding()
+	hand := &parcel{records: t.watch.records, time: s.clock.mark}
+	t.watch.records = nil
+	for i := range t.passengers {
+		p := s.parts[t.passengers[i].id]
+		s.displace(p)
+		p.watch = nil
+		t.passengers[i].left = p.holding()
+		hand.parts = append(hand.parts, p)
+	}
 	m.leaving = append(m.leaving, t)
-	s.counters.movedOut++
-	t.parcel.Store(&parcel{part: p, records: records, time: s.clock.mark})
+	s.counters.movedOut += uint64(len(hand.parts))
+	t.parcel.Store(hand)
 	t.to.Wake()
 }
 
@@ -189,7 +230,7 @@ func (t *Transit) strand(err error) {
 	t.to.Wake()
 }
 
-// receive adopts the partition when it has come.
+// receive adopts the partitions when they have come.
 func (s *Shard) receive() bool {
 	t := s.moving.in
 	switch lost, p := t.lost.Load(), t.parcel.Load(); {
@@ -207,18 +248,20 @@ func (s *Shard) receive() bool {
 	return true
 }
 
-// forgo ends the wait for a partition that will not be adopted: its events are refused.
+// forgo ends the wait for partitions that will not be adopted: their events are refused.
 func (s *Shard) forgo(t *Transit, err error) {
 	s.applyRest()
 	s.moving.in, s.moving.expects, s.moving.stuck = nil, false, nil
-	s.moving.astray[t.Partition] = err
+	for _, p := range t.passengers {
+		s.moving.astray[p.id] = err
+	}
 	t.settle(err)
 	s.replayHeld()
 }
 
-// adopt makes the partition one of this shard: its log gets what came since the copy,
-// then the commit; then what was held back is carried out, and what comes from now on.
-// So the log has all of the partition before anything depends on it, and acks wait for
+// adopt makes the partitions those of this shard: its log gets what came since the copy,
+// then the commits; then what was held back is carried out, and what comes from now on.
+// So the log has all of a partition before anything depends on it, and acks wait for
 // it as for any frame. It says whether that went any further.
 func (s *Shard) adopt(t *Transit, p *parcel) bool {
 	m := &s.moving
@@ -232,9 +275,11 @@ func (s *Shard) adopt(t *Transit, p *parcel) bool {
 		return stuck == nil
 	}
 	m.in, m.expects = nil, false
-	p.part.Epoch = t.Epoch
-	s.place(p.part)
-	s.counters.movedIn++
+	for i, part := range p.parts {
+		part.Epoch = t.passengers[i].epoch
+		s.place(part)
+	}
+	s.counters.movedIn += uint64(len(p.parts))
 	s.await(s.log.openOrdinal(), t.settle)
 	s.force()
 	s.replayHeld()
@@ -242,13 +287,20 @@ func (s *Shard) adopt(t *Transit, p *parcel) bool {
 }
 
 // logCommit ends the adoption in the log. Without room for all of it, it goes on where
-// it was when it is called again.
-func (s *Shard) logCommit(t *Transit, p *parcel) (err error) {
+// it was when it is called again. A crash that keeps some of the commits leaves the others
+// with the old owner: nothing was acknowledged here.
+func (s *Shard) logCommit(t *Transit, p *parcel) error {
 	if err := s.logEvents(p); err != nil {
 		return err
 	}
-	h := holding{epoch: t.Epoch, sequence: p.part.Sequence}
-	return s.logRecord(appendHolding(nil, commitTable, t.Partition, h))
+	for ; p.committed < len(p.parts); p.committed++ {
+		part := p.parts[p.committed]
+		h := holding{epoch: t.passengers[p.committed].epoch, sequence: part.Sequence}
+		if err := s.logRecord(appendHolding(nil, commitTable, part.ID, h)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // logEvents logs the records of a parcel, which it shortens.
@@ -295,6 +347,7 @@ func (s *Shard) tellAwaited() bool {
 			return false
 		}
 		a.done(s.Err())
+		m.visited = true
 		return true
 	})
 	return len(m.awaited) < before
@@ -309,7 +362,7 @@ func (s *Shard) departed(transits []*Transit) (all bool, err error) {
 		case fateOpen:
 			all = false
 		case fateLost:
-			return false, fmt.Errorf("shard: partition %d left for shard %d, which failed before it was safe there", t.Partition, t.to.cfg.Index)
+			return false, fmt.Errorf("shard: partition %d left for shard %d, which failed before it was safe there", t.passengers[0].id, t.to.cfg.Index)
 		}
 	}
 	return all, nil
@@ -321,14 +374,16 @@ func (m *moving) forget(here func(id uint32) bool) {
 		if t.fate.Load() != fateAdopted {
 			return false
 		}
-		if !here(t.Partition) {
-			m.gone[t.Partition] = max(m.gone[t.Partition], t.Epoch)
+		for _, p := range t.passengers {
+			if !here(p.id) {
+				m.gone[p.id] = max(m.gone[p.id], p.epoch)
+			}
 		}
 		return true
 	})
 }
 
-// failMoves strands the partition that was to be handed over.
+// failMoves strands the partitions that were to be handed over.
 func (s *Shard) failMoves(err error) {
 	if t := s.moving.out; t != nil {
 		s.moving.out = nil
@@ -347,7 +402,7 @@ func (s *Shard) awayError(id uint32) error {
 	switch {
 	case s.failed():
 		return s.failure.Load()
-	case m.in != nil && m.in.Partition == id && m.stuck != nil:
+	case m.stuck != nil && m.in != nil && m.in.carries(id):
 		return m.stuck
 	case m.astray[id] != nil:
 		return m.astray[id]

@@ -57,17 +57,21 @@ func (s *search) run() (wrong string) {
 
 // modelSearches are small enough to look at all of it.
 var modelSearches = []modelLimits{
-	{events: 3, moves: 1, crashes: 1},
-	{events: 2, moves: 2, crashes: 1},
-	{events: 2, moves: 1, crashes: 1, rounds: 1},
-	{events: 1, moves: 2, crashes: 2},
-	{events: 1, moves: 2, crashes: 1, rounds: 1},
-	{events: 1, moves: 1, crashes: 2, rounds: 1},
+	{events: 3, moves: 1, crashes: 1, partitions: 1},
+	{events: 2, moves: 2, crashes: 1, partitions: 1},
+	{events: 2, moves: 1, crashes: 1, rounds: 1, partitions: 1},
+	{events: 1, moves: 2, crashes: 2, partitions: 1},
+	{events: 1, moves: 2, crashes: 1, rounds: 1, partitions: 1},
+	{events: 1, moves: 1, crashes: 2, rounds: 1, partitions: 1},
+	{events: 2, moves: 1, crashes: 1, partitions: 2},
+	{events: 1, moves: 1, crashes: 1, rounds: 1, partitions: 2},
+	{events: 1, moves: 2, crashes: 1, partitions: 2},
 }
 
 // Goal: a move has one owner at every moment and after every crash, who has every
-// acknowledged event, in the order of admission. Method: all interleavings of two
-// producers, two shards, their rounds, syncs and crashes, and the mover.
+// acknowledged event, in the order of admission; so has each of two that move
+// together, also when a crash keeps one's commit and not the other's. Method: all
+// interleavings of two producers, two shards, their rounds, syncs and crashes, and the mover.
 func TestModelOfAMoveKeepsEveryAcknowledgedEvent(t *testing.T) {
 	for _, left := range modelSearches {
 		s := &search{how: asDesigned, left: left}

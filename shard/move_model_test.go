@@ -5,43 +5,69 @@ import (
 	"strings"
 )
 
-// The model of a move: one partition, two shards, two producers, and a mover, each of
-// whose steps is atomic and may come at any time. The table of the steps is in DESIGN.md.
+// The model of a move: one partition or two that move together, two shards, two producers,
+// and a mover, each of whose steps is atomic and may come at any time. The table of the
+// steps is in DESIGN.md.
 //
-// A log is a list of entries: "h" the header of a generation with the holding that it
-// begins with, "e" an event, "b" the image with which an adoption begins, "c" its commit.
-// A crash keeps what is durable and any part of the rest. What a shard holds after it is
-// read from its snapshot and its log alone, and of two holdings the higher epoch wins.
+// An event is a character: a digit is one of the first partition, a letter of the second.
+// A log is a list of entries: "h" the header of a generation with the holdings that it
+// begins with, "e" an event, "b" the image with which an adoption begins, "c" its commit,
+// both with the number of the partition. A crash keeps what is durable and any part of the
+// rest. What a shard holds after it is read from its snapshot and its log alone, and of two
+// holdings of a partition the higher epoch wins.
+
+// both is a value for each partition.
+type both[T any] [2]T
+
+func partitionOf(id byte) int {
+	if id >= 'a' {
+		return 1
+	}
+	return 0
+}
+
+// eventID is the nth event of all, of a partition.
+func eventID(n, partition int) string { return string([]byte{"0a"[partition] + byte(n)}) }
+
+// only is the events of a partition.
+func only(ids string, partition int) string {
+	return strings.Map(func(r rune) rune {
+		if partitionOf(byte(r)) != partition {
+			return -1
+		}
+		return r
+	}, ids)
+}
 
 // modelShard is one of the two shards.
 type modelShard struct {
-	owns     bool
-	epoch    int
-	state    string // the events applied, in order
-	watching bool   // since the copy; delta is what came after it
+	owns     both[bool]
+	epoch    both[int]
+	state    both[string] // the events applied, in order
+	watching both[bool]   // since the copy; delta is what came after it
 	delta    string
-	expects  bool   // the partition is on its way here
-	held     string // events that overtook it
+	expects  bool   // the partitions of the move are on their way here
+	held     string // events that overtook them
 	open     bool   // an adoption has begun in the log and is not committed
-	leaving  bool   // gave the partition away, and does not know yet that it was adopted durably
+	leaving  bool   // gave partitions away, and does not know yet that they were adopted durably
 	inbox    string
 	version  int // of the inbox
 
-	log     string // entries, each with a blank behind it
-	durable int    // entries
-	acked   int    // entries whose events were acknowledged
-	kept    string // the holding in the snapshot: "epoch:state", or ""
+	log     string       // entries, each with a blank behind it
+	durable int          // entries
+	acked   int          // entries whose events were acknowledged
+	kept    both[string] // the holdings in the snapshot: "epoch:state", or ""
 	resumed bool
 
-	round   int    // 0 idle, 1 begun, 2 stamped
-	from    int    // entry of the round's header
-	stamp   string // what the round will publish
-	stamped int    // entries that the stamp depends on
+	round   int          // 0 idle, 1 begun, 2 stamped
+	from    int          // entry of the round's header
+	stamp   both[string] // what the round will publish
+	stamped int          // entries that the stamp depends on
 }
 
-// A modelRoute says who owns the partition, and what version its inbox has.
+// A modelRoute says who owns the partitions, and what version the inboxes have.
 type modelRoute struct {
-	owner    int
+	owner    both[int]
 	versions [2]int
 }
 
@@ -55,8 +81,10 @@ type model struct {
 	admitted string
 	ackedIDs string
 	step     int // of the mover
-	image    string
-	object   string // the partition on its way
+	from     int // shard, of the move
+	moving   both[bool]
+	image    both[string]
+	object   both[string] // the partitions on their way
 	delta    string
 	cut      int // events in the old owner's inbox up to the cut
 	left     modelLimits
@@ -80,19 +108,24 @@ const (
 	settleWritten               // the old owner is told when the commit is written, not when it is durable
 	roundWhileAdopting          // a round may begin between begin and commit
 	beginOwns                   // recovery takes an adoption without commit for one
+	oneCommit                   // the commit of the first partition stands for all that move
+	holdFirst                   // only what overtakes the first partition is held back
+	cutOne                      // the route of the first partition is changed, and all are handed over
 	mutations
 )
 
 // modelLimits bound a search: how much of everything there is.
-type modelLimits struct{ events, moves, crashes, rounds int }
+type modelLimits struct{ events, moves, crashes, rounds, partitions int }
 
 func modelStart(left modelLimits) model {
 	m := model{next: 1, left: left}
 	for i := range m.shards {
 		m.shards[i].resumed = true
 	}
-	m.shards[0].owns = true
-	m.shards[0].log, m.shards[1].log = "h0: ", "h- "
+	for p := range left.partitions {
+		m.shards[0].owns[p] = true
+	}
+	m.shards[0].log, m.shards[1].log = "h"+m.shards[0].header()+" ", "h-/- "
 	m.shards[0].durable, m.shards[1].durable = 1, 1
 	m.shards[0].acked, m.shards[1].acked = 1, 1
 	return m
@@ -104,6 +137,17 @@ func (s *modelShard) write(entry string) { s.log += entry + " " }
 
 func (s *modelShard) length() int { return len(s.entries()) }
 
+// header is what a generation begins with.
+func (s *modelShard) header() string {
+	var parts both[string]
+	for p := range parts {
+		if parts[p] = "-"; s.owns[p] {
+			parts[p] = modelHolding(s.epoch[p], s.state[p])
+		}
+	}
+	return parts[0] + "/" + parts[1]
+}
+
 func modelHolding(epoch int, state string) string { return fmt.Sprintf("%d:%s", epoch, state) }
 
 func parseHolding(h string) (epoch int, state string) {
@@ -111,32 +155,34 @@ func parseHolding(h string) (epoch int, state string) {
 	return epoch, state
 }
 
-// recovered is what the shard holds after a crash: "" for nothing.
-func (s *modelShard) recovered(index int, how mutation) string {
+// recovered is what the shard holds of a partition after a crash: "" for nothing.
+func (s *modelShard) recovered(partition int, how mutation) string {
 	stampEpoch, state := -1, ""
-	if s.kept != "" {
-		stampEpoch, state = parseHolding(s.kept)
+	if s.kept[partition] != "" {
+		stampEpoch, state = parseHolding(s.kept[partition])
 	}
-	held, epoch, count := s.kept != "", stampEpoch, 0
+	held, epoch, count := s.kept[partition] != "", stampEpoch, 0
 	stamp := len(state)
 	incoming, incomingEpoch, adopting := "", 0, false
+	mine := byte('0' + partition)
 	for i, entry := range s.entries() {
-		switch rest := entry[1:]; entry[0] {
-		case 'h':
-			if i == 0 && rest != "-" {
-				e, begun := parseHolding(rest)
-				epoch, count = e, len(begun)
+		rest := entry[1:]
+		switch {
+		case entry[0] == 'h' && i == 0:
+			if begun := strings.Split(rest, "/")[partition]; begun != "-" {
+				e, events := parseHolding(begun)
+				epoch, count = e, len(events)
 				if !held { // the very first generation
-					held, state, stampEpoch, stamp = true, begun, e, len(begun)
+					held, state, stampEpoch, stamp = true, events, e, len(events)
 				}
 			}
-		case 'b':
-			incomingEpoch, incoming = parseHolding(rest)
+		case entry[0] == 'b' && rest[0] == mine:
+			incomingEpoch, incoming = parseHolding(rest[1:])
 			adopting = true
 			if how == beginOwns {
 				held, epoch, state, count, adopting = true, incomingEpoch, incoming, len(incoming), false
 			}
-		case 'c':
+		case entry[0] == 'c' && rest[0] == mine:
 			if !adopting {
 				return "a commit without begin"
 			}
@@ -144,7 +190,7 @@ func (s *modelShard) recovered(index int, how mutation) string {
 			if epoch, count = incomingEpoch, len(incoming); epoch > stampEpoch {
 				held, state = true, incoming
 			}
-		case 'e':
+		case entry[0] == 'e' && partitionOf(rest[0]) == partition:
 			if adopting {
 				incoming += rest
 				continue
@@ -164,7 +210,6 @@ func (s *modelShard) recovered(index int, how mutation) string {
 // crash is the state after one: of shard i the first keep[i] entries are left. It
 // returns what is wrong with it, if anything is.
 func (m model) crash(keep [2]int, how mutation) (model, string) {
-	winner, best, state := -1, -1, ""
 	next := model{next: m.next, left: m.left, ackedIDs: m.ackedIDs}
 	next.left.crashes--
 	for i, old := range m.shards {
@@ -172,38 +217,59 @@ func (m model) crash(keep [2]int, how mutation) (model, string) {
 		for _, entry := range old.entries()[:keep[i]] {
 			s.write(entry)
 		}
-		h := s.recovered(i, how)
-		if strings.HasPrefix(h, "a ") {
-			return next, h
-		}
-		if h != "" {
-			epoch, has := parseHolding(h)
-			if epoch == best {
-				return next, fmt.Sprintf("two shards hold it at epoch %d", epoch)
-			}
-			if epoch > best {
-				winner, best, state = i, epoch, has
-			}
-		}
 		next.shards[i] = s
 	}
-	if winner < 0 {
-		return next, "nobody holds it"
+	for p := range m.left.partitions {
+		if wrong := next.resolve(p, how); wrong != "" {
+			return next, wrong
+		}
 	}
-	owner := &next.shards[winner]
-	owner.owns, owner.epoch, owner.state = true, best, state
-	next.current.owner, next.pending.owner = winner, winner
+	next.pending = next.current
 	next.seen = [2]modelRoute{next.current, next.current}
-	next.admitted = state
-	return next, m.wrong(state)
+	for p := range m.left.partitions {
+		state := next.shards[next.current.owner[p]].state[p]
+		if wrong := m.wrong(p, state); wrong != "" {
+			return next, wrong
+		}
+		next.admitted += state
+	}
+	return next, ""
 }
 
-// wrong says what is wrong with a state that was recovered or that is served.
-func (m *model) wrong(state string) string {
-	if !strings.HasPrefix(m.admitted, state) {
-		return fmt.Sprintf("the state is %q, which is no prefix of %q", state, m.admitted)
+// resolve gives a partition to the shard that holds it at the highest epoch.
+func (m *model) resolve(partition int, how mutation) string {
+	winner, best, state := -1, -1, ""
+	for i := range m.shards {
+		h := m.shards[i].recovered(partition, how)
+		if strings.HasPrefix(h, "a ") {
+			return h
+		}
+		if h == "" {
+			continue
+		}
+		epoch, has := parseHolding(h)
+		if epoch == best {
+			return fmt.Sprintf("two shards hold partition %d at epoch %d", partition, epoch)
+		}
+		if epoch > best {
+			winner, best, state = i, epoch, has
+		}
 	}
-	for _, id := range m.ackedIDs {
+	if winner < 0 {
+		return fmt.Sprintf("nobody holds partition %d", partition)
+	}
+	owner := &m.shards[winner]
+	owner.owns[partition], owner.epoch[partition], owner.state[partition] = true, best, state
+	m.current.owner[partition] = winner
+	return ""
+}
+
+// wrong says what is wrong with a state of a partition that was recovered.
+func (m *model) wrong(partition int, state string) string {
+	if admitted := only(m.admitted, partition); !strings.HasPrefix(admitted, state) {
+		return fmt.Sprintf("the state is %q, which is no prefix of %q", state, admitted)
+	}
+	for _, id := range only(m.ackedIDs, partition) {
 		if !strings.ContainsRune(state, id) {
 			return fmt.Sprintf("the state is %q, and %c was acknowledged", state, id)
 		}
@@ -225,7 +291,9 @@ func (m model) after(how mutation) []found {
 	running := m.shards[0].resumed && m.shards[1].resumed
 	if running {
 		for p := range m.seen {
-			m.produce(p, how, add)
+			for partition := range m.left.partitions {
+				m.produce(p, partition, how, add)
+			}
 		}
 		m.moverSteps(how, add)
 	}
@@ -247,8 +315,9 @@ func (m model) after(how mutation) []found {
 	return all
 }
 
-// produce lets a producer claim by the route that it has seen, or look again.
-func (m model) produce(p int, how mutation, add func(string, model, string)) {
+// produce lets a producer claim for a partition by the route that it has seen, or look
+// again.
+func (m model) produce(p, partition int, how mutation, add func(string, model, string)) {
 	if m.left.events == 0 {
 		return
 	}
@@ -257,9 +326,9 @@ func (m model) produce(p int, how mutation, add func(string, model, string)) {
 		next.seen[p] = m.current
 		add(fmt.Sprintf("producer %d looks at the route", p), next, "")
 	}
-	route := m.seen[p]
+	route, owner := m.seen[p], m.seen[p].owner[partition]
 	next := m
-	if how != claimAnyVersion && m.shards[route.owner].version != route.versions[route.owner] {
+	if how != claimAnyVersion && m.shards[owner].version != route.versions[owner] {
 		if m.pending == m.current || m.seen[p] != m.current && how != pushFromBehind {
 			return // it looks at the route
 		}
@@ -268,12 +337,12 @@ func (m model) produce(p int, how mutation, add func(string, model, string)) {
 		add(fmt.Sprintf("the claim of producer %d fails", p), next, "")
 		return
 	}
-	id := fmt.Sprint(m.next)
-	next.shards[route.owner].inbox += id
+	id := eventID(m.next, partition)
+	next.shards[owner].inbox += id
 	next.admitted += id
 	next.next++
 	next.left.events--
-	add(fmt.Sprintf("producer %d claims for %s at shard %d", p, id, route.owner), next, "")
+	add(fmt.Sprintf("producer %d claims for %s at shard %d", p, id, owner), next, "")
 }
 
 // consume takes the next event out of an inbox.
@@ -283,20 +352,22 @@ func (m model) consume(i int, how mutation, add func(string, model, string)) {
 		return
 	}
 	id := s.inbox[:1]
+	partition := partitionOf(id[0])
 	s.inbox = s.inbox[1:]
-	if m.cut > 0 && i == 1-m.pending.owner {
+	if m.cut > 0 && i == m.from {
 		m.cut--
 	}
 	action := fmt.Sprintf("shard %d takes %s", i, id)
+	overtakes := s.expects && m.moving[partition] && (how != holdFirst || partition == 0)
 	switch {
-	case s.owns:
+	case s.owns[partition]:
 		m.apply(i, id)
 		add(action, m, m.served(i))
-	case s.expects && how == applyOvertaking:
-		s.state += id
+	case overtakes && how == applyOvertaking:
+		s.state[partition] += id
 		s.write("e" + id)
 		add(action, m, "")
-	case s.expects:
+	case overtakes:
 		s.held += id
 		add(action+" and holds it back", m, "")
 	default:
@@ -306,17 +377,20 @@ func (m model) consume(i int, how mutation, add func(string, model, string)) {
 
 func (m *model) apply(i int, id string) {
 	s := &m.shards[i]
-	s.state += id
+	partition := partitionOf(id[0])
+	s.state[partition] += id
 	s.write("e" + id)
-	if s.watching {
+	if s.watching[partition] {
 		s.delta += id
 	}
 }
 
 // served checks the order in which events were applied.
 func (m *model) served(i int) string {
-	if state := m.shards[i].state; !strings.HasPrefix(m.admitted, state) {
-		return fmt.Sprintf("shard %d has applied %q, admitted was %q", i, state, m.admitted)
+	for p, state := range m.shards[i].state {
+		if admitted := only(m.admitted, p); m.shards[i].owns[p] && !strings.HasPrefix(admitted, state) {
+			return fmt.Sprintf("shard %d has applied %q, admitted was %q", i, state, admitted)
+		}
 	}
 	return ""
 }
@@ -328,10 +402,9 @@ func (m model) sync(i int, add func(string, model, string)) {
 	if s.durable == len(entries) && s.acked == len(entries) && s.resumed {
 		return
 	}
-	committed := !s.open
 	for n := s.acked; n < len(entries); n++ {
-		if entries[n][0] == 'e' && s.resumed && committed {
-			if id := entries[n][1:]; !strings.Contains(m.ackedIDs, id) {
+		if entries[n][0] == 'e' && s.resumed {
+			if id := entries[n][1:]; s.owns[partitionOf(id[0])] && !strings.Contains(m.ackedIDs, id) {
 				m.ackedIDs += id
 			}
 		}
@@ -342,17 +415,22 @@ func (m model) sync(i int, add func(string, model, string)) {
 
 // moverSteps are those of a move, in their order.
 func (m model) moverSteps(how mutation, add func(string, model, string)) {
-	if m.step < 4 {
+	switch {
+	case m.step == 0:
+		for from := range m.shards {
+			m.copy(from, how, add)
+		}
+		return
+	case m.step < 4:
 		m.prepare(how, add)
 		return
 	}
-	from := 1 - m.pending.owner
-	old, to := &m.shards[from], &m.shards[1-from]
+	old, to := &m.shards[m.from], &m.shards[1-m.from]
 	step := m.step
 	m.step++
 	switch step {
 	case 4:
-		old.version = m.pending.versions[from]
+		old.version = m.pending.versions[m.from]
 		m.cut = len(old.inbox)
 		add("the old owner's inbox is closed", m, "")
 	case 5:
@@ -362,50 +440,70 @@ func (m model) moverSteps(how mutation, add func(string, model, string)) {
 		if m.cut > 0 && how != handOverEarly {
 			return
 		}
-		m.object, m.delta = modelHolding(old.nextEpoch(how), old.state), old.delta
-		old.owns, old.watching, old.state, old.delta = false, false, "", ""
+		for p, moves := range m.moving {
+			if moves {
+				m.object[p] = modelHolding(old.nextEpoch(p, how), old.state[p])
+				old.owns[p], old.watching[p], old.state[p] = false, false, ""
+			}
+		}
+		m.delta, old.delta = old.delta, ""
 		old.leaving = true
 		add("the old owner hands over", m, "")
 	case 7:
-		m.adopt(1-from, how)
-		add("the new owner adopts", m, m.served(1-from))
+		m.adopt(how)
+		add("the new owner adopts", m, m.served(1-m.from))
 	case 8:
 		if how != settleWritten && to.durable < to.length() {
 			return
 		}
 		old.leaving = false
-		m.step, m.image, m.object, m.delta = 0, "", "", ""
+		m.step, m.from, m.moving = 0, 0, both[bool]{}
+		m.image, m.object, m.delta = both[string]{}, both[string]{}, ""
 		add("the old owner knows", m, "")
 	}
 }
 
-// prepare is what a move does before the cut.
-func (m model) prepare(how mutation, add func(string, model, string)) {
-	from := m.current.owner
+// copy begins a move of all that a shard owns.
+func (m model) copy(from int, how mutation, add func(string, model, string)) {
 	old, to := &m.shards[from], &m.shards[1-from]
+	if m.left.moves == 0 || to.round != 0 && how != roundWhileAdopting || old.owns == (both[bool]{}) {
+		return
+	}
+	m.left.moves--
+	m.step++
+	m.from, m.moving, m.image = from, old.owns, old.state
+	old.watching, old.delta = old.owns, ""
+	add(fmt.Sprintf("shard %d copies", from), m, "")
+}
+
+// prepare is what a move does behind the copy and before the cut.
+func (m model) prepare(how mutation, add func(string, model, string)) {
+	old, to := &m.shards[m.from], &m.shards[1-m.from]
 	step := m.step
 	m.step++
 	switch step {
-	case 0:
-		if m.left.moves == 0 || to.round != 0 && how != roundWhileAdopting {
-			return
-		}
-		m.left.moves--
-		m.image, old.watching, old.delta = old.state, true, ""
-		add("the old owner copies", m, "")
 	case 1:
 		if to.round != 0 && how != roundWhileAdopting {
 			return
 		}
-		to.write("b" + modelHolding(old.nextEpoch(how), m.image))
+		for p, moves := range m.moving {
+			if moves {
+				to.write(fmt.Sprintf("b%d%s", p, modelHolding(old.nextEpoch(p, how), m.image[p])))
+			}
+		}
 		to.open = true
 		add("the new owner logs the image", m, "")
 	case 2:
 		to.expects, to.held = true, ""
 		add("the new owner expects the partition", m, "")
 	case 3:
-		m.pending.owner = 1 - from
-		m.pending.versions[from]++
+		m.pending = m.current
+		for p, moves := range m.moving {
+			if moves && (how != cutOne || p == 0) {
+				m.pending.owner[p] = 1 - m.from
+			}
+		}
+		m.pending.versions[m.from]++
 		if how == currentBeforeCut {
 			m.current = m.pending
 		}
@@ -414,19 +512,25 @@ func (m model) prepare(how mutation, add func(string, model, string)) {
 }
 
 // nextEpoch is that of the next owner.
-func (s *modelShard) nextEpoch(how mutation) int {
+func (s *modelShard) nextEpoch(partition int, how mutation) int {
 	if how == sameEpoch {
-		return s.epoch
+		return s.epoch[partition]
 	}
-	return s.epoch + 1
+	return s.epoch[partition] + 1
 }
 
-// adopt logs what came since the copy and the commit, and applies what was held back.
-func (m *model) adopt(i int, how mutation) {
+// adopt logs what came since the copy and the commits, and applies what was held back.
+func (m *model) adopt(how mutation) {
+	i := 1 - m.from
 	s := &m.shards[i]
 	held := s.held
-	s.epoch, s.state = parseHolding(m.object)
-	s.owns, s.expects, s.held = true, false, ""
+	for p, moves := range m.moving {
+		if moves {
+			s.epoch[p], s.state[p] = parseHolding(m.object[p])
+			s.owns[p] = true
+		}
+	}
+	s.expects, s.held = false, ""
 	if how != noDelta {
 		for _, id := range m.delta {
 			s.write("e" + string(id))
@@ -442,7 +546,11 @@ func (m *model) adopt(i int, how mutation) {
 		m.ackedIDs += held
 		held = ""
 	}
-	s.write(fmt.Sprintf("c%d", s.epoch))
+	for p, moves := range m.moving {
+		if moves && (how != oneCommit || p == 0) {
+			s.write(fmt.Sprintf("c%d", p))
+		}
+	}
 	s.open = false
 	for _, id := range held {
 		m.apply(i, string(id))
@@ -460,17 +568,15 @@ func (m model) roundSteps(i int, how mutation, add func(string, model, string)) 
 		}
 		m.left.rounds--
 		s.from = s.length()
-		header := "h-"
-		if s.owns {
-			header = "h" + modelHolding(s.epoch, s.state)
-		}
-		s.write(header)
+		s.write("h" + s.header())
 		s.round = 1
 		add(fmt.Sprintf("shard %d begins a round", i), m, "")
 	case 1:
-		s.stamp, s.stamped = "", s.from+1
-		if s.owns {
-			s.stamp, s.stamped = modelHolding(s.epoch, s.state), s.length()
+		s.stamp, s.stamped = both[string]{}, s.from+1
+		for p, owns := range s.owns {
+			if owns {
+				s.stamp[p], s.stamped = modelHolding(s.epoch[p], s.state[p]), s.length()
+			}
 		}
 		s.round = 2
 		add(fmt.Sprintf("shard %d stamps %q", i, s.stamp), m, "")
@@ -482,7 +588,7 @@ func (m model) roundSteps(i int, how mutation, add func(string, model, string)) 
 		s.log = strings.Join(entries, " ") + " "
 		s.durable -= s.from
 		s.acked -= s.from
-		s.kept, s.round, s.from, s.stamp, s.stamped = s.stamp, 0, 0, "", 0
+		s.kept, s.round, s.from, s.stamp, s.stamped = s.stamp, 0, 0, both[string]{}, 0
 		add(fmt.Sprintf("shard %d publishes", i), m, "")
 	}
 }

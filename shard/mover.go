@@ -27,7 +27,15 @@ const (
 	catchUpBytes = 32 << 10
 )
 
-// A watch remembers the events of a partition that is being copied.
+const (
+	// togetherMax and togetherBytes are how many partitions, and how much of their images,
+	// move by one cut. A cut costs three waits, whatever moves by it; what moves by it waits
+	// until all of it is there.
+	togetherMax   = 64
+	togetherBytes = 1 << 20
+)
+
+// A watch remembers the events of partitions that are being copied.
 type watch struct {
 	records  []byte // with time marks
 	now      int64  // of the last record
@@ -47,23 +55,24 @@ func (w *watch) add(now int64, record []byte) {
 	w.records = append(w.records, record...)
 }
 
-// Move moves a partition from one running shard to another, and returns when the new
-// owner's log holds it, durably. reroute is called on the goroutine of the old owner; it
-// replaces the route and returns the position in the inbox of the old owner behind which
-// no event of the partition can be claimed any more. Neither shard may be stopped before
-// Move returns, and a shard takes part in one Move at a time.
+// Move moves partitions from one running shard to another, and returns when the new
+// owner's log holds them, durably: the first of those that it is given, at most
+// togetherMax, and fewer if they are large. reroute is called on the goroutine of the old
+// owner with those that move; it replaces the route and returns the position in the inbox
+// of the old owner behind which no event of them can be claimed any more. Neither shard
+// may be stopped before Move returns, and a shard takes part in one Move at a time.
 //
 // If reroute was not called, an error means that nothing has changed. Afterwards it means
-// that a shard has failed, and that the partition cannot be used before the next open.
-func Move(from, to *Shard, partition uint32, reroute func() (cut uint64)) error {
-	t := &Transit{Partition: partition, from: from, to: to, settled: make(chan struct{})}
+// that a shard has failed, and that the partitions cannot be used before the next open.
+func Move(from, to *Shard, partitions []uint32, reroute func(moved []uint32) (cut uint64)) error {
+	t := &Transit{from: from, to: to, settled: make(chan struct{})}
 	departed := false
 	defer func() { // a codec may not return
 		if !departed {
 			t.giveUp()
 		}
 	}()
-	if err := t.prepare(); err != nil {
+	if err := t.prepare(partitions); err != nil {
 		return err
 	}
 	if err := t.depart(reroute); err != nil {
@@ -79,6 +88,7 @@ func visit(s *Shard, f func() error) error {
 	err := error(&PanicError{}) // f did not return
 	if gone := s.Tell(context.Background(), func() {
 		defer s.meter.stop(jobMove, s.meter.start())
+		s.moving.visited = true
 		if err = s.Err(); err == nil {
 			err = &PanicError{}
 			err = f()
@@ -89,41 +99,81 @@ func visit(s *Shard, f func() error) error {
 	return err
 }
 
-// prepare has the new owner log the partition while the old one goes on with it.
-func (t *Transit) prepare() (err error) {
+// prepare has the new owner log the partitions while the old one goes on with them.
+func (t *Transit) prepare(partitions []uint32) error {
 	if err := t.admit(); err != nil {
 		return err
 	}
-	var images []Image
-	var at holding
-	err = visit(t.from, func() error {
-		p := t.from.parts[t.Partition]
-		if p.ID == noPartition {
-			return fmt.Errorf("%w: partition %d, shard %d", errNotHere, t.Partition, t.from.cfg.Index)
-		}
-		for _, store := range p.Stores {
-			images = append(images, store.Freeze(nil))
-		}
-		p.watch = &watch{}
-		at = holding{epoch: p.Epoch + 1, sequence: p.Sequence}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	t.Epoch = at.epoch
-	if err := t.log(appendHolding(nil, beginTable, t.Partition, at)); err != nil {
-		return err
-	}
-	for table, image := range images {
-		if err := t.logImage(uint16(table), image); err != nil {
+	bytes := 0
+	for left := partitions[:min(len(partitions), togetherMax)]; len(left) > 0 && bytes < togetherBytes; {
+		copies, err := t.copySome(left)
+		if err != nil {
 			return err
 		}
+		for i := range copies {
+			n, err := t.logCopy(&copies[i])
+			if err != nil {
+				return err
+			}
+			bytes += n
+		}
+		left = left[len(copies):]
+	}
+	if err := t.unload(); err != nil {
+		return err
 	}
 	if err := t.catchUp(); err != nil {
 		return err
 	}
 	return t.sync()
+}
+
+// copied is a partition as it was frozen.
+type copied struct {
+	at     holding // of the new owner
+	id     uint32
+	images []Image
+}
+
+// copySome freezes the first of the partitions, until that is enough for one turn.
+func (t *Transit) copySome(partitions []uint32) (copies []copied, err error) {
+	err = visit(t.from, func() error {
+		bytes := 0
+		for _, id := range partitions {
+			p := t.from.parts[id]
+			if p.ID == noPartition {
+				return fmt.Errorf("%w: partition %d, shard %d", errNotHere, id, t.from.cfg.Index)
+			}
+			c := copied{id: id, at: holding{epoch: p.Epoch + 1, sequence: p.Sequence}}
+			for _, store := range p.Stores {
+				image := store.Freeze(nil)
+				c.images = append(c.images, image)
+				bytes += image.Bytes()
+			}
+			p.watch = &t.watch
+			copies = append(copies, c)
+			t.passengers = append(t.passengers, passenger{id: id, epoch: c.at.epoch})
+			if bytes >= partBytes {
+				break
+			}
+		}
+		return nil
+	})
+	return copies, err
+}
+
+// logCopy logs the begin of an adoption and the image, and returns how large that is.
+func (t *Transit) logCopy(c *copied) (bytes int, err error) {
+	if err := t.load(appendHolding(nil, beginTable, c.id, c.at)); err != nil {
+		return 0, err
+	}
+	for table, image := range c.images {
+		bytes += image.Bytes()
+		if err := t.logImage(c.id, uint16(table), image); err != nil {
+			return bytes, err
+		}
+	}
+	return bytes, nil
 }
 
 // admit makes the new owner ready. A snapshot round that wants to begin goes first, and
@@ -148,15 +198,49 @@ func (t *Transit) admit() error {
 	}
 }
 
-// log logs a record at the new owner.
-func (t *Transit) log(raw []byte) error {
-	return visit(t.to, func() error { return t.to.logRecord(raw) })
+// A cargo is records of copies for the log of the new owner, which go there together.
+type cargo struct {
+	records  []byte
+	ends     []int // of each of them
+	unsynced int   // bytes that went there since the last sync
+}
+
+// load adds a record to the cargo, and unloads that when it is large.
+func (t *Transit) load(record []byte) error {
+	c := &t.cargo
+	c.records = append(c.records, record...)
+	c.ends = append(c.ends, len(c.records))
+	if len(c.records) < partBytes {
+		return nil
+	}
+	return t.unload()
+}
+
+// unload has the new owner log the cargo.
+func (t *Transit) unload() error {
+	c := &t.cargo
+	err := visit(t.to, func() error {
+		at := 0
+		for _, end := range c.ends {
+			if err := t.to.logRecord(c.records[at:end]); err != nil {
+				return err
+			}
+			at = end
+		}
+		return nil
+	})
+	c.unsynced += len(c.records)
+	c.records, c.ends = c.records[:0], c.ends[:0]
+	if err != nil || c.unsynced < syncBytes {
+		return err
+	}
+	c.unsynced = 0
+	return t.sync()
 }
 
 // logImage logs the image of a table.
-func (t *Transit) logImage(table uint16, image Image) error {
+func (t *Transit) logImage(id uint32, table uint16, image Image) error {
 	var part []byte
-	unsynced := 0
 	return image.Blocks(blockBytes, func(form uint8, entries uint32, data []byte) error {
 		if len(data) > imageBlockMax {
 			return fmt.Errorf("shard: a block of %d bytes, at most %d can be moved", len(data), imageBlockMax)
@@ -166,17 +250,11 @@ func (t *Transit) logImage(table uint16, image Image) error {
 			if n == len(data) {
 				count = entries
 			}
-			part = appendPart(part[:0], t.Partition, table, form, count, data[:n])
-			if err := t.log(part); err != nil {
+			part = appendPart(part[:0], id, table, form, count, data[:n])
+			if err := t.load(part); err != nil {
 				return err
 			}
 			data = data[n:]
-			if unsynced += n; unsynced >= syncBytes {
-				unsynced = 0
-				if err := t.sync(); err != nil {
-					return err
-				}
-			}
 		}
 		return nil
 	})
@@ -187,9 +265,9 @@ func (t *Transit) catchUp() error {
 	for range catchUps {
 		p := &parcel{}
 		err := visit(t.from, func() error {
-			w := t.from.parts[t.Partition].watch
+			w := &t.watch
 			if w.overflow {
-				return fmt.Errorf("%w: partition %d", ErrTooBusy, t.Partition)
+				return t.tooBusy()
 			}
 			p.records, w.records = w.records, nil
 			return nil
@@ -224,25 +302,32 @@ func (t *Transit) sync() error {
 	}
 }
 
-// depart makes the cut: from here on events of the partition go to the new owner.
-func (t *Transit) depart(reroute func() (cut uint64)) error {
+func (t *Transit) tooBusy() error {
+	return fmt.Errorf("%w: partition %d", ErrTooBusy, t.passengers[0].id)
+}
+
+// depart makes the cut: from here on events of the partitions go to the new owner.
+func (t *Transit) depart(reroute func(moved []uint32) (cut uint64)) error {
+	var moved []uint32
+	for _, p := range t.passengers {
+		moved = append(moved, p.id)
+	}
 	if err := visit(t.to, func() error { t.to.moving.expects = true; return nil }); err != nil {
 		return err
 	}
 	return visit(t.from, func() error {
-		w := t.from.parts[t.Partition].watch
-		if w.overflow {
-			return fmt.Errorf("%w: partition %d", ErrTooBusy, t.Partition)
+		if t.watch.overflow {
+			return t.tooBusy()
 		}
-		w.cut = true
-		t.cut = reroute()
+		t.watch.cut = true
+		t.cut = reroute(moved)
 		t.from.moving.out = t
 		return nil
 	})
 }
 
-// giveUp takes back what a move has prepared. The begin that the new owner's log holds
-// is void without a commit.
+// giveUp takes back what a move has prepared. The begins that the new owner's log holds
+// are void without a commit.
 func (t *Transit) giveUp() {
 	_ = visit(t.to, func() error {
 		m := &t.to.moving
@@ -251,5 +336,13 @@ func (t *Transit) giveUp() {
 		}
 		return nil
 	})
-	_ = visit(t.from, func() error { t.from.parts[t.Partition].watch = nil; return nil })
+	_ = visit(t.from, func() error {
+		for _, p := range t.passengers {
+			if part := t.from.parts[p.id]; part.watch == &t.watch {
+				part.watch = nil
+			}
+		}
+		t.watch.records = nil
+		return nil
+	})
 }

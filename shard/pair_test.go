@@ -26,8 +26,10 @@ type pair struct {
 	sent   [rigPartitions][]uint64 // ids, in the order they were admitted
 	calls  []scripted
 	moves  int
-	failed []error
-	moved  chan error // of the move under way; nil: none is
+	// together is how many partitions have moved beside others.
+	together int
+	failed   []error
+	moved    chan error // of the move under way; nil: none is
 }
 
 // A pairRoute says who owns each partition, and what version the inboxes have.
@@ -174,22 +176,30 @@ func (p *pair) say(producer int, ack Ack, keys ...string) {
 	}
 }
 
-// move begins to move a partition to the other shard, unless one is under way.
-func (p *pair) move(id uint32) {
+// move begins to move partitions to the other shard, those that the first one's owner
+// has, unless a move is under way.
+func (p *pair) move(partitions ...uint32) {
 	if p.moved != nil {
 		return
 	}
-	from := p.route.owner[id]
+	from := p.route.owner[partitions[0]]
 	to := 1 - from
+	partitions = slices.DeleteFunc(partitions, func(id uint32) bool { return p.route.owner[id] != from })
+	p.together += len(partitions) - 1
 	moved := make(chan error, 1)
 	p.moved = moved
 	a, b := p.shards[from].Shard, p.shards[to].Shard
 	go func() {
 		err := error(&PanicError{})
 		defer func() { moved <- err }()
-		err = Move(a, b, id, func() uint64 {
+		err = Move(a, b, partitions, func(moved []uint32) uint64 {
+			if !slices.Equal(moved, partitions) {
+				p.Errorf("%v move, of %v", moved, partitions)
+			}
 			next := p.route
-			next.owner[id] = to
+			for _, id := range moved {
+				next.owner[id] = to
+			}
 			next.versions[from]++
 			cut := a.inbox.SetRoute(next.versions[from])
 			p.route = next
@@ -329,7 +339,7 @@ func (p *pair) live(random *rand.Rand, n int) {
 			r.write()
 		case 10:
 			p.time += int64(random.IntN(5)-1) * timeStep / 2 // a clock may run back
-			p.move(uint32(random.IntN(rigPartitions)))
+			p.move(some(random)...)
 		case 11:
 			if random.IntN(2) == 0 {
 				r.ask(func(error) {})
@@ -339,6 +349,14 @@ func (p *pair) live(random *rand.Rand, n int) {
 		}
 		p.look()
 	}
+}
+
+// some are one to four of the partitions, each once.
+func some(random *rand.Rand) (partitions []uint32) {
+	for _, id := range random.Perm(rigPartitions)[:1+random.IntN(rigPartitions)] {
+		partitions = append(partitions, uint32(id))
+	}
+	return partitions
 }
 
 // bubble runs f with a pair of its own, and ends what is left of its moves.
@@ -380,7 +398,7 @@ func TestMovesAtEveryStepKeepOrderAndAcks(t *testing.T) {
 	if testing.Short() {
 		seeds = 30
 	}
-	moves := 0
+	moves, together := 0, 0
 	for seed := range seeds {
 		bubble(t, crashfs.New(), func(p *pair) {
 			p.live(rand.New(rand.NewPCG(seed, 1)), 400)
@@ -399,7 +417,7 @@ func TestMovesAtEveryStepKeepOrderAndAcks(t *testing.T) {
 					p.Fatalf("%s: a call with ack %d: done %v, %v, %v", what, c.ack, c.call.done(), c.call.slot.err, c.call.refused)
 				}
 			}
-			moves += p.moves
+			moves, together = moves+p.moves, together+p.together
 			next, err := p.reopen(p.disk.Crash(crashfs.Model{}))
 			if err != nil {
 				p.Fatalf("%s: %v", what, err)
@@ -407,7 +425,9 @@ func TestMovesAtEveryStepKeepOrderAndAcks(t *testing.T) {
 			p.holds(what, next, false)
 		})
 	}
-	t.Logf("%d moves", moves)
+	if t.Logf("%d moves, %d partitions more than that", moves, together); together == 0 {
+		t.Error("nothing has moved together")
+	}
 }
 
 // Goal: a crash at any point of a move finds one owner of each partition, with all that

@@ -158,6 +158,7 @@ func (s *Shard) serveControl() bool {
 			watch := s.meter.start()
 			message()
 			s.meter.stop(jobView, watch)
+			s.letMoverGo()
 		default:
 			return served > 0
 		}

@@ -276,8 +276,8 @@ func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, e
 				froze = astray
 				return
 			}
-			if t := s.moving.in; t != nil && t.Partition == id && s.moving.stuck != nil {
-				p = t.parcel.Load().part
+			if t := s.moving.in; t != nil && s.moving.stuck != nil {
+				p = t.parcel.Load().find(id, p)
 			}
 			if p.ID == noPartition {
 				elsewhere = append(elsewhere, id)

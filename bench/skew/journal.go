@@ -62,7 +62,7 @@ func (j *journal) Handle(_ context.Context, r slog.Record) error {
 			return true
 		})
 		j.moves = append(j.moves, m)
-	case "keyfold: partition could not be moved", "keyfold: shard failed":
+	case "keyfold: partitions could not be moved", "keyfold: shard failed":
 		j.err = errors.Join(j.err, errors.New(r.Message))
 	}
 	return nil
