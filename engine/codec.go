@@ -9,6 +9,9 @@ import (
 	"github.com/keyfold/keyfold/internal/layout"
 )
 
+// codecPrefix begins the description of what a user's codec encodes.
+const codecPrefix = "codec "
+
 // A codec is a user's Codec or a built-in layout, as the engine uses it: on values
 // that are already in memory of its own, so that nothing escapes by a call.
 type codec[T any] struct {
@@ -68,7 +71,7 @@ func userCodec[T any](user Codec[T], field string) (codec[T], error) {
 	}
 	l, err := layout.Of(reflect.TypeFor[T]())
 	return codec[T]{
-		name:        "codec " + name,
+		name:        codecPrefix + name,
 		pointerFree: err == nil && l.PointerFree(),
 		append:      func(dst []byte, v *T) ([]byte, error) { return appendUser(user, dst, *v) },
 		decode: func(src []byte, v *T) (err error) {

@@ -169,21 +169,31 @@ func takeTable(r *fsys.Fields, version uint32) (t tableEntry, ok bool) {
 // power cut would then bring back the manifest before it, and with that lose what was
 // acknowledged under this one. Old says that it is of an older version.
 func readManifest(fs fsys.FS, dir string) (m *manifest, old bool, err error) {
-	name := filepath.Join(dir, manifestName)
-	payload, version, err := fsys.ReadSealed(fs, name, manifestKind, manifestVersion, manifestMax)
-	if errors.Is(err, errNotExist) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, ofNewer(shard.Unreadable(fs, name, err))
-	}
-	if m, err = decodeManifest(payload, version); err != nil {
-		return nil, false, &CorruptError{Path: name, Err: err}
+	m, version, err := lookAtManifest(fs, dir)
+	if m == nil || err != nil {
+		return nil, false, err
 	}
 	if err := fs.SyncDir(dir); err != nil {
 		return nil, false, fmt.Errorf("keyfold: %w", err)
 	}
 	return m, version < manifestVersion, nil
+}
+
+// lookAtManifest reads the manifest of dir, or returns nil if there is none, and says
+// which version of its format it has.
+func lookAtManifest(fs fsys.FS, dir string) (m *manifest, version uint32, err error) {
+	name := filepath.Join(dir, manifestName)
+	payload, version, err := fsys.ReadSealed(fs, name, manifestKind, manifestVersion, manifestMax)
+	if errors.Is(err, errNotExist) {
+		return nil, 0, nil
+	}
+	if err != nil {
+		return nil, 0, ofNewer(shard.Unreadable(fs, name, err))
+	}
+	if m, err = decodeManifest(payload, version); err != nil {
+		return nil, 0, &CorruptError{Path: name, Err: err}
+	}
+	return m, version, nil
 }
 
 // ofNewer makes a VersionError of an error about a format that is not known yet.

@@ -86,12 +86,8 @@ func (e *Engine) enter() error {
 	if err := fsys.MkdirAll(fs, e.dir, 0o700); err != nil {
 		return fmt.Errorf("keyfold: %w", err)
 	}
-	info, err := fs.Lstat(e.dir)
-	if err != nil {
-		return fmt.Errorf("keyfold: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 && os.PathSeparator == '/' && info.Mode()&os.ModeSymlink == 0 {
-		return fmt.Errorf("keyfold: %s can be written by others (mode %v); take that right away: chmod go-w", e.dir, mode)
+	if err := openable(fs, e.dir); err != nil {
+		return err
 	}
 	holder := fmt.Sprintf("process %d since %s", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	lock, err := fs.Lock(e.path(lockName), holder)

@@ -14,6 +14,7 @@ import (
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/seam"
 )
 
 // fileBytesMax is more than any file of these tests has.
@@ -98,12 +99,31 @@ func fingerprint(fs fsys.FS) uint64 {
 type verdict struct {
 	refused  error
 	warnings []string
+	torn     int64 // bytes
 	lengths  []int // events in each partition
 }
 
-// try opens the store on disk and checks that it is either refused as damaged, with
-// nothing changed, or holds a prefix with at least what least says.
+// try looks at the store on disk without opening it, opens it, and checks that both say
+// the same, and that it is either refused as damaged, with nothing changed, or holds a
+// prefix with at least what least says.
 func (r *rig) try(disk *crashfs.FS, least floor) (verdict, error) {
+	before := fingerprint(disk)
+	found, err := r.on(disk).verify()
+	if err != nil {
+		return verdict{}, violated("Verify: %w", err)
+	}
+	if fingerprint(disk) != before {
+		return verdict{}, violated("Verify has changed the store")
+	}
+	v, err := r.tryOpening(disk, least)
+	if err != nil {
+		return v, err
+	}
+	return v, v.judge(found)
+}
+
+// tryOpening is try without looking first.
+func (r *rig) tryOpening(disk *crashfs.FS, least floor) (verdict, error) {
 	before := fingerprint(disk)
 	c := r.on(disk)
 	if err := c.open(); err != nil {
@@ -115,10 +135,38 @@ func (r *rig) try(disk *crashfs.FS, least floor) (verdict, error) {
 		}
 		return verdict{refused: err}, nil
 	}
-	v := verdict{warnings: c.engine.Recovery().Warnings}
+	v := verdict{warnings: c.engine.Recovery().Warnings, torn: c.engine.Recovery().TornBytes}
 	err := c.judge(least)
 	v.lengths = c.lengths()
 	return v, errors.Join(err, c.abandon())
+}
+
+// verify looks at the store without opening it.
+func (r *rig) verify() (*engine.Verification, error) {
+	ctx, cancel := patiently()
+	defer cancel()
+	return engine.Verify(ctx, "/store", engine.VerifyOptions{Environment: &seam.Environment{FS: r.disk, Hash: r.hash}})
+}
+
+// judge wants Verify to have said what Open has done.
+func (v *verdict) judge(found *engine.Verification) error {
+	if said := found.Refused(); (said == nil) != (v.refused == nil) {
+		return violated("Verify says that it is refused: %v, and Open says %v", said, v.refused)
+	}
+	if v.refused != nil {
+		return nil
+	}
+	leftOut, torn := 0, int64(0)
+	for _, f := range found.Faults {
+		torn += f.Bytes
+		if f.Meaning == engine.LeftOut {
+			leftOut++
+		}
+	}
+	if leftOut != len(v.warnings) || torn != v.torn {
+		return violated("Verify has %d snapshots left out and %d bytes torn, Open %d and %d", leftOut, torn, len(v.warnings), v.torn)
+	}
+	return nil
 }
 
 // judgeRefused wants an error that names what is damaged, and where.

@@ -42,6 +42,7 @@ type Report struct {
 	Keys          int           // after recovery
 	SnapshotKeys  int           // loaded from the snapshot
 	SnapshotBytes int64         // read from the snapshot
+	Snapshot      uint64        // its number; 0: there was none
 	Events        uint64        // replayed from the log
 	Skipped       uint64        // in the log, but already in the snapshot
 	LogBytes      int64         // read from the log
@@ -247,6 +248,7 @@ func (r *recovery) state(began time.Time) *State {
 	}
 	state.snapshot, state.snapshotAt = r.report.SnapshotBytes, r.written
 	state.unsynced, state.events, state.eras = first.last, first.events, first.allEras
+	r.report.Snapshot = r.base
 	r.report.LogBytes, r.report.TornBytes = first.logBytes, first.tornBytes
 	r.report.Clean = first.sealed && r.report.Events == 0
 	r.report.Times.Workers = len(r.workers)

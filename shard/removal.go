@@ -1,7 +1,6 @@
 package shard
 
 import (
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -46,22 +45,7 @@ func (s *Shard) restFromRemoval() {
 // steps with rests between them. What cannot be removed now is tried again after the
 // next round.
 func removeUnnamed(c *Config, current *Current, rest func()) {
-	named := make(map[string]bool)
-	for _, g := range current.Generations {
-		named[c.generationDir(g.Number)] = true
-	}
-	for _, number := range current.Snapshots {
-		named[c.snapshotPath(number)] = true
-	}
-	for _, dir := range []string{filepath.Join(c.Dir, "log"), filepath.Join(c.Dir, "snapshot")} {
-		entries, err := c.Log.FS.ReadDir(dir)
-		if err != nil {
-			continue
-		}
-		for _, entry := range entries {
-			if path := filepath.Join(dir, entry.Name()); !named[path] {
-				_ = fsys.RemoveTreeInSteps(c.Log.FS, path, removalBytes, rest)
-			}
-		}
+	for _, path := range unnamed(c, current) {
+		_ = fsys.RemoveTreeInSteps(c.Log.FS, path, removalBytes, rest)
 	}
 }

@@ -81,8 +81,10 @@ func (s *scanner) judge(off int64, last bool, why error) error {
 	if rest.horizon > 0 && rest.horizon >= s.next {
 		return s.corrupt(off, fmt.Errorf("%w; a later frame says that it was durable", why))
 	}
-	s.result.TornBytes += rest.end - off
-	s.result.TornFrames += rest.headers
+	if torn := rest.end - off; torn > 0 {
+		s.result.TornBytes, s.result.TornFrames = torn, rest.headers
+		s.result.TornPath, s.result.TornOffset = s.window.path, off
+	}
 	return nil
 }
 

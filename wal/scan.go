@@ -41,9 +41,11 @@ type ScanResult struct {
 	Events  uint64
 	Bytes   int64 // of the frames, with their lengths
 
-	TornBytes    int64 // dropped as a tear, up to the last byte that is not zero
-	TornFrames   int   // headers that are whole among them
-	SurplusBytes int64 // behind the seal
+	TornBytes    int64  // dropped as a tear, up to the last byte that is not zero
+	TornFrames   int    // headers that are whole among them
+	TornPath     string // of the segment that the tear is in, if there is one
+	TornOffset   int64  // where it begins there
+	SurplusBytes int64  // behind the seal
 }
 
 // Scan reads generation of the log id in dir, checks every byte, and calls fn for
@@ -107,7 +109,10 @@ func (s *scanner) run(segments []segment) error {
 		}
 	}
 	if s.next == 0 {
-		s.result = ScanResult{Void: true, TornBytes: s.result.TornBytes, TornFrames: s.result.TornFrames}
+		s.result = ScanResult{
+			Void: true, TornBytes: s.result.TornBytes, TornFrames: s.result.TornFrames,
+			TornPath: s.result.TornPath, TornOffset: s.result.TornOffset,
+		}
 	}
 	return nil
 }

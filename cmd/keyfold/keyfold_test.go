@@ -1,0 +1,165 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/fsys"
+)
+
+// outcome is what a command line came to.
+type outcome struct {
+	code     int
+	out, err string
+}
+
+// keyfold runs a command line in this process.
+func keyfold(t *testing.T, args ...string) outcome {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := start(&process{ctx: t.Context(), stdout: &out, stderr: &errs, args: args})
+	return outcome{code, out.String(), errs.String()}
+}
+
+type session struct{ Clicks, LastPage int64 }
+
+func sessions() *engine.Table[string, session, int64, struct{}] {
+	return engine.Fold("sessions", func(_ *engine.Context[string], s *session, page int64) {
+		s.Clicks, s.LastPage = s.Clicks+1, page
+	})
+}
+
+// store makes a store with two keys and three events, and snapshots of it. It is closed.
+func store(t *testing.T) (dir string) {
+	t.Helper()
+	dir = filepath.Join(t.TempDir(), "store")
+	table := sessions()
+	e, err := engine.Open(t.Context(), dir, engine.Options{Shards: 1, Partitions: 4}, table)
+	for _, key := range []string{"ann", "bob", "ann"} {
+		if err == nil {
+			_, err = table.Do(t.Context(), key, 7)
+		}
+		if err == nil {
+			err = e.Snapshot(context.Background())
+		}
+	}
+	if err == nil {
+		err = e.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// damage changes a byte in the middle of the last file that matches.
+func damage(t *testing.T, pattern ...string) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(pattern...))
+	if err != nil || len(names) == 0 {
+		t.Fatal(pattern, err)
+	}
+	name := names[len(names)-1]
+	b, err := os.ReadFile(name)
+	if err == nil {
+		b[len(b)/2] ^= 1
+		err = os.WriteFile(name, b, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wants checks an outcome: its code, and words of its output and errors.
+func (o outcome) wants(t *testing.T, what string, code int, words ...string) {
+	t.Helper()
+	for _, word := range words {
+		if !strings.Contains(o.out+o.err, word) {
+			t.Errorf("%s: no %q in\n%s%s", what, word, o.out, o.err)
+		}
+	}
+	if o.code != code || strings.Count(o.err, "\n") > 1 {
+		t.Errorf("%s: code %d, want %d\n%s%s", what, o.code, code, o.out, o.err)
+	}
+}
+
+func TestVerifyTellsWholeFromDamagedFromRefused(t *testing.T) {
+	dir := store(t)
+	keyfold(t, "verify", dir).wants(t, "whole", exitFine, "4 partitions", "sessions, version 0: 2 keys", "struct{Clicks int64; LastPage int64}", "verdict     whole")
+	shard := filepath.Join(dir, "layout-0001", "shard-000")
+	damage(t, shard, "snapshot", "*")
+	keyfold(t, "verify", dir).wants(t, "a damaged snapshot", exitDamaged, "left out", "DAMAGED", "Open takes it")
+	keyfold(t, "inspect", dir).wants(t, "a damaged snapshot", exitDamaged, "faults      1")
+	damage(t, shard, "CURRENT")
+	keyfold(t, "verify", dir).wants(t, "a damaged CURRENT", exitRefused, "refused", "CURRENT at offset", "Open refuses it")
+	damage(t, dir, "MANIFEST")
+	keyfold(t, "verify", dir).wants(t, "a damaged manifest", exitRefused, "refused", "MANIFEST at offset")
+}
+
+func TestVerifyAsJSON(t *testing.T) {
+	dir := store(t)
+	damage(t, dir, "layout-0001", "shard-000", "CURRENT")
+	o := keyfold(t, "verify", "--json", dir)
+	var v struct {
+		Whole, Refused bool
+		Why            string
+		Tables         []struct{ Name, Key string }
+		Faults         []struct{ Meaning, Path, Text string }
+	}
+	if err := json.Unmarshal([]byte(o.out), &v); err != nil || o.code != exitRefused || v.Whole || !v.Refused || !strings.Contains(v.Why, "CURRENT") ||
+		len(v.Tables) != 1 || v.Tables[0].Key != "string" || len(v.Faults) != 1 || v.Faults[0].Meaning != "refused" {
+		t.Errorf("%v, %v\n%s%s", v, err, o.out, o.err)
+	}
+}
+
+func TestInspectShowsKeysAndEvents(t *testing.T) {
+	dir := store(t)
+	keyfold(t, "inspect", dir).wants(t, "the store", exitFine, "sessions, version 0: 2 keys", "shard 0")
+	keyfold(t, "inspect", dir, "--table", "sessions").wants(t, "a table", exitFine,
+		`key         "ann": {"Clicks":2,"LastPage":7}`, `key         "bob": {"Clicks":1,"LastPage":7}`, "2 of 2 keys")
+	one := keyfold(t, "inspect", dir, "--table", "sessions", "--key", "bob", "--json")
+	one.wants(t, "a key", exitFine, `"key":"bob","state":{"Clicks":1,"LastPage":7}`)
+	if strings.Count(one.out, "\n") != 1 {
+		t.Errorf("one key in JSON:\n%s", one.out)
+	}
+	keyfold(t, "inspect", dir, "--table", "sessions", "--key", "eve").wants(t, "no such key", exitFine, "do not have this key")
+	keyfold(t, "inspect", dir, "--log").wants(t, "the log", exitFine, `sessions "ann": 7`)
+	keyfold(t, "inspect", dir, "--log", "--json", "--table", "sessions", "--key", "ann").wants(t, "the log of a key", exitFine, `"kind":"event","table":"sessions"`, `"event":7`)
+	keyfold(t, "inspect", dir, "--log", "--limit", "0").wants(t, "all of the log", exitFine, "event")
+}
+
+// What a new user does wrong is told in one line that says what to do.
+func TestErrorsOfANewUserReadWell(t *testing.T) {
+	dir := store(t)
+	table := sessions()
+	e, err := engine.Open(t.Context(), dir, engine.Options{}, table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, command := range [][]string{{"verify"}, {"inspect"}, {"inspect", "--table", "sessions"}, {"inspect", "--log"}} {
+		keyfold(t, append(command, dir)...).wants(t, "an open store", exitFailed, "the store is open; close the program", "process")
+		keyfold(t, append(command, dir+"x")...).wants(t, "no directory", exitFailed, "there is no store in "+dir+"x", "engine.Open")
+		keyfold(t, append(command, filepath.Dir(dir))...).wants(t, "the parent", exitFailed, "there is no store in "+filepath.Dir(dir)+", but in "+dir)
+		keyfold(t, append(command, filepath.Join(dir, "layout-0001"))...).wants(t, "a part of it", exitFailed, "no file MANIFEST")
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	keyfold(t).wants(t, "no command", exitUsage, "keyfold --help")
+	keyfold(t, "verify").wants(t, "no directory", exitUsage, "<dir>")
+	keyfold(t, "inspect", dir, "--key", "ann").wants(t, "a key without a table", exitUsage, "--table")
+	keyfold(t, "inspect", dir, "--limit", "-1", "--table", "sessions").wants(t, "a negative limit", exitUsage, "--limit")
+	keyfold(t, "inspect", dir, "--table", "visits").wants(t, "another table", exitFailed, `no table "visits"; it has sessions`)
+	if err := fsys.WriteSealed(fsys.OS(), filepath.Join(dir, "MANIFEST"), "KFMANIFE", 99, nil); err != nil {
+		t.Fatal(err)
+	}
+	keyfold(t, "verify", dir).wants(t, "a newer format", exitRefused, "version 99", "newer")
+	keyfold(t, "inspect", dir, "--log").wants(t, "a newer format", exitFailed, "version 99", "newer")
+	keyfold(t, "--help").wants(t, "help", exitFine, "Exit code", "verify", "inspect")
+}
