@@ -52,8 +52,6 @@ func (a Advice) Gain() float64 {
 }
 
 const (
-	// loadWindow is how often loads are looked at.
-	loadWindow = 500 * time.Millisecond
 	// adviceEvery is how often the logger is told of advice, at most.
 	adviceEvery = time.Minute
 )
@@ -107,12 +105,13 @@ func (a *adviser) loop() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	go func() { <-a.stopped; cancel() }()
-	ticker := time.NewTicker(loadWindow)
-	defer ticker.Stop()
+	timer := time.NewTimer(a.planner.Next())
+	defer timer.Stop()
 	for {
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 			a.look(ctx)
+			timer.Reset(a.planner.Next())
 		case <-a.stopped:
 			return
 		}

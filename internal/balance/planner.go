@@ -13,8 +13,15 @@ const (
 	startMin = 0.2
 	stopAt   = 0.05
 	gainMin  = 0.1
-	latest   = 0.5 // weight of the latest window in a load
+	latest   = 0.5 // weight of the latest window in a load, if it is as long as window
 	jump     = 0.2 // a shard whose load differs by as much from what it was has another load
+
+	// window is the time between two samples. After a jump it is short, until two short
+	// ones agree: but not more than shortsMax times, as a load that never settles must not
+	// be looked at all the time.
+	window    = 500 * time.Millisecond
+	short     = 100 * time.Millisecond
+	shortsMax = 8
 
 	// holdFor is how long a partition stays where it was moved to, or could not be moved
 	// from.
@@ -43,7 +50,26 @@ type Planner struct {
 	shards []float64
 	rests  []time.Duration // by partition: it must not move before
 	active bool            // the last plan had moves: the next one goes on
+	phase  phase
+	shorts int // short windows in a row
 	budget budget
+}
+
+// A phase says what is known of the loads.
+type phase uint8
+
+const (
+	steady phase = iota // they are as they were
+	jumped              // they have changed within the last window, which shows some of both
+	begun               // the last window has shown the new ones, and another one must agree
+)
+
+// Next is how long to wait for the next sample.
+func (p *Planner) Next() time.Duration {
+	if p.phase != steady && p.shorts < shortsMax {
+		return short
+	}
+	return window
 }
 
 // budget is what may still be spent on moves.
@@ -53,16 +79,16 @@ type budget struct{ moves, bytes float64 }
 // first sample makes no plan; nor does one that comes with another number of partitions
 // or shards than the last.
 func (p *Planner) Plan(s Sample) Plan {
-	window := (s.At - p.last.At).Seconds()
-	if !p.follows(s) || window <= 0 {
+	seconds := (s.At - p.last.At).Seconds()
+	if !p.follows(s) || seconds <= 0 {
 		*p = Planner{last: s, rests: make([]time.Duration, len(s.Owners)), budget: budget{movesPerSecond, bytesPerSecond}}
 		p.loads, p.shards = make([]float64, len(s.Owners)), make([]float64, len(s.Busy))
 		return Plan{}
 	}
-	settled := p.measure(s, window)
+	settled := p.measure(s, seconds)
 	p.last = s
-	p.budget.moves = min(p.budget.moves+movesPerSecond*window, movesPerSecond)
-	p.budget.bytes = min(p.budget.bytes+bytesPerSecond*window, bytesPerSecond)
+	p.budget.moves = min(p.budget.moves+movesPerSecond*seconds, movesPerSecond)
+	p.budget.bytes = min(p.budget.bytes+bytesPerSecond*seconds, bytesPerSecond)
 	if !settled {
 		return Plan{}
 	}
@@ -78,18 +104,15 @@ func (p *Planner) follows(s Sample) bool {
 
 // measure makes loads of what came since the last sample. An event of a partition counts
 // as much as every other of its shard. It says whether the loads are such as before: after
-// a jump they begin anew, and it takes another window to know what came.
-func (p *Planner) measure(s Sample, window float64) (settled bool) {
-	settled = true
+// a jump they begin anew with the next window, and it takes another one to believe them.
+func (p *Planner) measure(s Sample, seconds float64) (settled bool) {
 	shards := make([]float64, len(s.Busy))
+	jumps := false
 	for i := range shards {
-		shards[i] = share(s.Busy[i]-p.last.Busy[i], window)
-		settled = settled && math.Abs(shards[i]-p.shards[i]) < jump
+		shards[i] = share(s.Busy[i]-p.last.Busy[i], seconds)
+		jumps = jumps || math.Abs(shards[i]-p.shards[i]) >= jump
 	}
-	weight := latest
-	if !settled {
-		weight = 1
-	}
+	weight := p.follow(jumps, seconds)
 	events := make([]float64, len(s.Busy))
 	for i, owner := range s.Owners {
 		events[owner] += float64(s.Events[i] - p.last.Events[i])
@@ -97,19 +120,38 @@ func (p *Planner) measure(s Sample, window float64) (settled bool) {
 	for i, owner := range s.Owners {
 		load := 0.0
 		if n := float64(s.Events[i] - p.last.Events[i]); n > 0 {
-			load = n / events[owner] * share(s.Work[owner]-p.last.Work[owner], window)
+			load = n / events[owner] * share(s.Work[owner]-p.last.Work[owner], seconds)
 		}
 		p.loads[i] += weight * (load - p.loads[i])
 	}
 	for i := range shards {
 		p.shards[i] += weight * (shards[i] - p.shards[i])
 	}
-	return settled
+	return p.phase == steady
+}
+
+// follow goes on to the next phase, and returns what the window weighs in the loads.
+func (p *Planner) follow(jumps bool, seconds float64) (weight float64) {
+	if p.Next() == short {
+		p.shorts++
+	}
+	switch {
+	case p.phase == jumped:
+		p.phase = begun
+		return 1
+	case jumps:
+		p.phase = jumped
+		return 1
+	case p.phase == begun:
+		p.phase, p.shorts = steady, 0
+		return latest
+	}
+	return 1 - math.Pow(1-latest, seconds/window.Seconds())
 }
 
 // share is a time as a share of a window. It is an estimate, and may say more than all.
-func share(d time.Duration, window float64) float64 {
-	return min(max(0, d.Seconds()/window), 1)
+func share(d time.Duration, seconds float64) float64 {
+	return min(max(0, d.Seconds()/seconds), 1)
 }
 
 func (p *Planner) held(now time.Duration) []bool {

@@ -20,8 +20,6 @@ func newRandom(t *testing.T) *rand.Rand {
 	return rand.New(rand.NewPCG(s, 1))
 }
 
-const window = 500 * time.Millisecond
-
 // capacity is how many events a simulated shard applies in a second.
 const capacity = 1e6
 
@@ -63,8 +61,10 @@ func (w *world) sample() Sample {
 	return s
 }
 
-// pass lets a window go by, and makes the moves of the plan.
+// pass lets a window go by, as long as the planner wants it, and makes the moves of the
+// plan.
 func (w *world) pass() Plan {
+	window := w.Next()
 	asked := make([]float64, len(w.now.Busy))
 	want := make([]float64, len(w.demand))
 	for p, d := range w.demand {
@@ -98,8 +98,8 @@ func (w *world) pass() Plan {
 // even is a demand of so much, in all, over n partitions.
 func even(n int, all float64) []float64 { return slices.Repeat([]float64{all / float64(n)}, n) }
 
-// Goal: eight hot partitions that turn up on one of two shards are spread within two
-// seconds, by as many moves as it needs and no more.
+// Goal: eight hot partitions that turn up on one of two shards are spread within a second,
+// whenever that is between two samples, by as many moves as it needs and no more.
 func TestHotPartitionsAreSpread(t *testing.T) {
 	demand := even(64, 0.2*capacity)
 	w := newWorld(newRandom(t), 2, demand, func(p int) int { return p % 2 })
@@ -110,15 +110,22 @@ func TestHotPartitionsAreSpread(t *testing.T) {
 	if len(w.moves) > 0 {
 		t.Fatalf("moves before the shift: %v", w.moves)
 	}
+	part := w.Float64() // of the window that goes by before the shift
 	for p := range 8 {
-		demand[2*p] += 0.25 * capacity
+		demand[2*p] += 0.25 * capacity * (1 - part)
 	}
-	for range 4 {
+	shift := w.now.At + time.Duration(part*float64(window))
+	w.pass()
+	for p := range 8 {
+		demand[2*p] += 0.25 * capacity * part
+	}
+	for w.now.At < shift+time.Second-short {
 		w.pass()
 	}
+	before := w.now.At
 	w.pass()
-	if all := 2.0 * capacity * window.Seconds(); w.served < 0.95*all {
-		t.Errorf("two seconds after the shift the shards do %.2f of what they can", w.served/all)
+	if all := 2.0 * capacity * (w.now.At - before).Seconds(); w.served < 0.95*all {
+		t.Errorf("a second after the shift, at %.2f of a window, the shards do %.2f of what they can", part, w.served/all)
 	}
 	if len(w.moves) < 4 || len(w.moves) > 6 {
 		t.Errorf("%d moves, four are enough: %v", len(w.moves), w.moves)
@@ -222,11 +229,31 @@ func TestASmallImbalanceIsLeftAlone(t *testing.T) {
 func TestAdviceStandsUntilItIsFollowed(t *testing.T) {
 	w := newWorld(newRandom(t), 2, even(16, 1.2*capacity), func(p int) int { return max(0, p-14) })
 	w.auto = false
+	w.pass() // a jump, from nothing
 	w.pass()
 	first := w.pass()
 	for range 50 {
 		if plan := w.pass(); len(plan.Moves) == 0 || plan.Before != first.Before || plan.After != first.After {
 			t.Fatalf("the advice was %+v, and is %+v", first, plan)
 		}
+	}
+}
+
+// Goal: a load that jumps all the time is looked at no oftener than one that does not.
+func TestALoadThatNeverSettlesIsLeftInPeace(t *testing.T) {
+	demand := even(4, 0.1*capacity)
+	w := newWorld(newRandom(t), 2, demand, func(p int) int { return p % 2 })
+	for i := range 100 {
+		demand[i%2], demand[(i+1)%2] = 0.9*capacity, 0.1*capacity
+		w.pass()
+	}
+	if least := (100 - shortsMax) * window; w.now.At < least || len(w.moves) > 0 {
+		t.Errorf("100 looks within %v, %d moves", w.now.At, len(w.moves))
+	}
+	for range 10 {
+		w.pass()
+	}
+	if w.Next() != window || w.shorts != 0 {
+		t.Errorf("a load that has settled is looked at every %v", w.Next())
 	}
 }
