@@ -37,7 +37,7 @@ type Store struct {
 	Checked int64
 	// Program is the command that runs a child; its environment says with which orders.
 	// Nil means this program.
-	Program func() *exec.Cmd
+	Program func(self string) *exec.Cmd
 
 	number  uint64 // of the last child
 	model   [load.Partitions]partition
@@ -92,7 +92,7 @@ func (s *Store) Prepare(o load.Orders) (*Child, error) {
 		o.Dir = s.Dir
 	}
 	o.Life.Number, o.Marks, o.Found = s.number, file("marks"), file("found")
-	c := &Child{store: s, orders: o, files: []string{file("orders"), o.Marks, o.Found}}
+	c := &Child{store: s, orders: o, files: []string{file("orders"), o.Marks, o.Found, o.Marks + "-complaints"}}
 	text, err := json.Marshal(o)
 	if err == nil {
 		err = os.WriteFile(c.files[0], text, 0o600)
@@ -119,7 +119,7 @@ func (c *Child) Begin() (err error) {
 
 func (s *Store) command() *exec.Cmd {
 	if s.Program != nil {
-		return s.Program()
+		return s.Program(os.Args[0])
 	}
 	return exec.Command(os.Args[0])
 }
@@ -229,6 +229,12 @@ func (c *Child) Sent() error {
 	return err
 }
 
+// UntilAllSent waits until the child has sent all that it was ordered to, or has ended, or
+// d is over.
+func (c *Child) UntilAllSent(d time.Duration) {
+	_, _ = c.Until(d, func() (bool, error) { return c.Board.State.Load() == load.Sent, nil })
+}
+
 // Healthy says that the child is there, and that none of its senders has stopped.
 func (c *Child) Healthy() error {
 	if c.Ended() {
@@ -236,7 +242,7 @@ func (c *Child) Healthy() error {
 	}
 	for p := range c.Board.Partitions {
 		if c.Board.Partitions[p].Failed.Load() != 0 {
-			return violated("the sender of partition %d has stopped before the disk failed", p)
+			return violated("the sender of partition %d has stopped: %s", p, load.Complaints(c.orders.Marks))
 		}
 	}
 	return nil
@@ -255,6 +261,7 @@ type Ended struct {
 	life                        load.Life
 	submitted, written, durable [load.Partitions]uint64
 	lossy                       bool // only what was durable need be there
+	complaints                  string
 }
 
 // Marks are how far the child is now. Those of one that has not opened the store yet are
@@ -304,6 +311,7 @@ func (c *Child) end(by func() error, lossy bool) error {
 		err = errors.Join(err, c.judge())
 	}
 	err = errors.Join(err, c.Board.Close())
+	after.complaints = load.Complaints(c.orders.Marks)
 	if ready && c.orders.Events > 0 {
 		c.store.pending = &after
 	}
@@ -346,7 +354,7 @@ func (s *Store) judgePartition(p int, have *load.Holding) error {
 		}
 	}
 	if have.Events < least || have.Events > most {
-		return violated("partition %d has %d events, and must have %d to %d", p, have.Events, least, most)
+		return violated("partition %d has %d events, and must have %d to %d%s", p, have.Events, least, most, s.complaints())
 	}
 	s.Checked += int64(least - m.events)
 	m.advance(&life, p, have.Events)
@@ -354,6 +362,14 @@ func (s *Store) judgePartition(p int, have *load.Holding) error {
 		return violated("partition %d: %s", p, text)
 	}
 	return nil
+}
+
+// complaints are what has stopped the senders of the last child.
+func (s *Store) complaints() string {
+	if s.pending == nil || s.pending.complaints == "" {
+		return ""
+	}
+	return "; its senders had stopped:\n" + s.pending.complaints
 }
 
 // same says that a recovery has found the same as the one before, to the last bit.

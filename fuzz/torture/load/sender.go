@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
+	"time"
 
 	"github.com/keyfold/keyfold/engine"
 )
@@ -40,6 +42,7 @@ func (m *Mark) acked(n uint64, ack engine.Ack) {
 func (c *child) failed(partition int, err error) error {
 	if c.excused(err) {
 		c.board.Partitions[partition].Failed.Store(1)
+		complain(c.orders.Marks, fmt.Sprintf("partition %d: %v", partition, err))
 		return nil
 	}
 	return fmt.Errorf("load: partition %d: %w", partition, err)
@@ -97,6 +100,10 @@ func (c *child) judge(ctx context.Context, p int, i uint64, answer Tally, err er
 	}
 	if c.orders.Faults && errors.Is(err, engine.ErrReadOnly) && ctx.Err() == nil {
 		c.board.Refused.Add(1) // it was not done
+		select {
+		case <-time.After(time.Millisecond): // there may be room soon
+		case <-ctx.Done():
+		}
 		return true, nil
 	}
 	return false, c.failed(p, err)
@@ -191,9 +198,12 @@ func (c *child) sendStream(ctx context.Context, p int, first uint64) error {
 			if err := s.Flush(ctx); err != nil {
 				return c.failed(p, err)
 			}
+			m.acked(i+1, c.orders.Ack)
 		}
-		_, settled := s.Progress()
-		m.acked(first+settled, c.orders.Ack)
+		// What is lost to a failed shard is settled, too.
+		if _, settled := s.Progress(); !c.orders.Faults {
+			m.acked(first+settled, c.orders.Ack)
+		}
 	}
 	if err := s.Flush(ctx); err != nil {
 		return c.failed(p, err)
@@ -272,4 +282,26 @@ func (r *reading) settled(records uint64) {
 		}
 		r.child.board.Partitions[p].acked(r.first[at]+n, r.child.orders.Ack)
 	}
+}
+
+// complain adds a line to what Complaints returns. Nothing depends on it.
+func complain(marks, what string) {
+	f, err := os.OpenFile(marks+complaintsSuffix, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	_, _ = fmt.Fprintln(f, what)
+}
+
+const complaintsSuffix = "-complaints"
+
+// Complaints are the errors that have stopped the senders of a child with these marks, if
+// the orders excused them.
+func Complaints(marks string) string {
+	text, err := os.ReadFile(marks + complaintsSuffix)
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
