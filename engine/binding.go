@@ -17,6 +17,7 @@ type binding[K comparable, S, E, R any] struct {
 	event  codec[E]
 	form   shard.OpForm // of an event, if dense
 	dense  bool         // key and event are encoded as they lie in memory
+	times  timeForm     // what is kept of time beside a state
 
 	calls   shard.FreeList // of *call[K, S, E, R]
 	lookups shard.FreeList // of *lookup[K, S]
@@ -24,7 +25,8 @@ type binding[K comparable, S, E, R any] struct {
 
 // An attachment is a binding of whatever types.
 type attachment interface {
-	shard.Table
+	shard.TimedTable
+	stops() bool
 	ready()
 	show(key []byte, whole bool) string
 }
@@ -38,12 +40,26 @@ func (b *binding[K, S, E, R]) Schema() uint32 { return b.entry.number() }
 // Bind makes the part of the table that one shard uses.
 func (b *binding[K, S, E, R]) Bind() shard.Program {
 	p := &program[K, S, E, R]{binding: b}
-	p.context.keys = &b.key
+	p.context.keys, p.context.timers = &b.key, b.table.spec.OnTimer != nil
 	return p
 }
 
+// Timed says whether the table has timers or deadlines.
+func (b *binding[K, S, E, R]) Timed() bool { return b.times.timed() }
+
+// stops says whether the table's clock stops while the store is down.
+func (b *binding[K, S, E, R]) stops() bool { return b.times.timed() && b.times.stops }
+
 // cellBytes is the size of what the slab holds for a key.
 func (b *binding[K, S, E, R]) cellBytes() int {
+	if b.times.timed() {
+		return b.times.cellBytes()
+	}
+	return b.stateBytes()
+}
+
+// stateBytes is the size of what the slab holds of a state.
+func (b *binding[K, S, E, R]) stateBytes() int {
 	if b.state.pointerFree {
 		var s S
 		return int(unsafe.Sizeof(s))

@@ -6,23 +6,30 @@ import (
 	"github.com/keyfold/keyfold/shard"
 )
 
-// A Context is what Init, Check and Apply may know beyond their arguments. All of it
+// A Context is what the functions of a table may know beyond their arguments. All of it
 // is in the log, so that a replay sees the same. It is valid until the function
 // returns, and belongs to its goroutine.
 type Context[K comparable] struct {
 	op    *shard.Operation
 	now   int64
+	clock int64 // the same by the table's clock
 	keys  *codec[K]
 	key   K
 	keyed bool // key holds the key of op
 
 	deleted bool
 	draws   uint64
+
+	timers  bool // the table has some
+	request request
 }
 
 func (c *Context[K]) begin(op *shard.Operation) {
 	c.op, c.keyed, c.deleted, c.draws = op, false, false, 0
 }
+
+// renew takes back what a function has asked for.
+func (c *Context[K]) renew() { c.deleted, c.draws, c.request = false, 0, request{} }
 
 // Key returns the key of the event, decoded from its bytes: a string key is copied
 // at the first call for each event.
@@ -58,6 +65,6 @@ func (c *Context[K]) Rand() uint64 {
 	return x ^ x>>31
 }
 
-// Delete removes the key with its state when Apply returns. The next event of the
-// key begins with Init. In Init and Check it does nothing.
+// Delete removes the key with its state and its timer when Apply or OnTimer returns. The
+// next event of the key begins with Init. In Init, Check and OnExpire it does nothing.
 func (c *Context[K]) Delete() { c.deleted = true }

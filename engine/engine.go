@@ -25,6 +25,7 @@ type Engine struct {
 	lock     io.Closer
 	memory   *slab.Arena // of all tables
 	owners   []uint16    // of the partitions, when the engine was opened
+	clock    shard.Clock // the same for all shards
 
 	fleet  atomic.Pointer[[]*shard.Shard] // the stores of Open and Resize publish to every call; it only grows
 	route  atomic.Pointer[route]          // the stores of Open and of moves publish to every call

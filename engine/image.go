@@ -26,6 +26,10 @@ import (
 type image[K comparable, S any] struct {
 	key   *codec[K]
 	state *codec[S]
+	times *timeForm // of the cells; nil: nothing is kept of time
+	clock shard.Clock
+	rows  []byte // the times, if the states hold pointers
+	block []byte // of times
 	slab  slab.Image
 	data  []byte // entries: all if the states hold pointers, else those of a block
 	ends  []int  // of each entry in data, if that has all
@@ -37,6 +41,7 @@ type image[K comparable, S any] struct {
 const (
 	formEntries = 0
 	formRecords = 1
+	formTimes   = 4 // see timeForm
 )
 
 // Freeze makes a copy of the store, in the memory of into if that is given.
@@ -45,7 +50,10 @@ func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
 	if !ok {
 		img = &image[K, S]{key: &st.program.binding.key, state: &st.program.binding.state}
 	}
-	img.err = nil
+	img.err, img.rows = nil, img.rows[:0]
+	if st.times != nil {
+		img.times, img.clock = st.times.form, st.program.binding.engine.clock
+	}
 	if img.state.pointerFree {
 		st.slab.CopyTo(&img.slab)
 		img.bytes = st.slab.Bytes()
@@ -55,6 +63,9 @@ func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
 	st.slab.All(func(key []byte, p unsafe.Pointer) bool {
 		img.data, img.err = appendEntry(img.data, key, img.state, st.at(p))
 		img.ends = append(img.ends, len(img.data))
+		if img.times != nil {
+			img.rows = img.times.appendRow(img.rows, p)
+		}
 		return img.err == nil
 	})
 	img.bytes = len(img.data)
@@ -99,10 +110,22 @@ func (img *image[K, S]) Blocks(limit int, yield func(form uint8, entries uint32,
 	if img.err != nil {
 		return img.err
 	}
+	if err := img.entryBlocks(limit, yield); err != nil || img.times == nil {
+		return err
+	}
+	return img.timeBlocks(limit, yield)
+}
+
+// entryBlocks encodes the keys and states.
+func (img *image[K, S]) entryBlocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	if !img.state.pointerFree {
 		return img.cut(limit, yield)
 	}
 	if data, stride, ok := img.slab.Records(); ok && img.state.dense > 0 {
+		if img.times != nil {
+			img.data = withoutTimes(img.data[:0], data, stride, img.times)
+			data, stride = img.data, stride-img.times.tailBytes()
+		}
 		return cutRecords(data, stride, limit, yield)
 	}
 	entries := uint32(0)
@@ -182,6 +205,8 @@ func (st *store[K, S, E, R]) Load(form uint8, entries uint32, data []byte) error
 		return st.loadEntries(entries, data)
 	case form == formRecords && st.program.binding.state.pointerFree:
 		return st.loadRecords(entries, data)
+	case form == formTimes:
+		return st.loadTimes(entries, data)
 	}
 	return fmt.Errorf("%w: its form is %d", errEntry, form)
 }
@@ -191,10 +216,12 @@ func (st *store[K, S, E, R]) loadRecords(entries uint32, data []byte) error {
 	if entries == 0 {
 		return nil
 	}
-	if taken, err := st.slab.AddRecords(int(entries), data); taken || err != nil {
-		return err
+	if st.times == nil {
+		if taken, err := st.slab.AddRecords(int(entries), data); taken || err != nil {
+			return err
+		}
 	}
-	all, err := st.slab.EachRecord(int(entries), data)
+	all, err := slab.EachRecord(int(entries), data, st.program.binding.stateBytes())
 	if err != nil {
 		return err
 	}
@@ -233,6 +260,9 @@ func (st *store[K, S, E, R]) loadEntry(key, encoded []byte) error {
 	p, twice := st.slab.Add(b.engine.routing.Hash(key, b.engine.routing.Seed), key)
 	if twice {
 		return fmt.Errorf("%w: a key is there twice", errEntry)
+	}
+	if st.times != nil {
+		st.times.unset = true
 	}
 	if err := st.loadState(p, encoded); err != nil {
 		return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)

@@ -20,8 +20,9 @@ type lab struct {
 	tables  []engine.Definition
 	engine  *engine.Engine
 	hash    func(key []byte, seed uint64) uint64
-	now     atomic.Int64 // the test's store publishes to the engine
-	broken  bool         // the engine may fail to close
+	now     atomic.Int64                // the test's store publishes to the engine
+	broken  bool                        // the engine may fail to close
+	moved   func(context.Context) error // waits until what is due by the clock was fired
 }
 
 // smallStore are options under which little happens to be much.
@@ -50,7 +51,8 @@ func (l *lab) start() *lab {
 
 // tryOpen opens what is on the disk.
 func (l *lab) tryOpen(options engine.Options, tables ...engine.Definition) (*engine.Engine, error) {
-	options.Environment = &seam.Environment{FS: l.disk, Now: l.now.Load, Seed: 7, Hash: l.hash}
+	options.Environment = &seam.Environment{FS: l.disk, Now: l.now.Load, Seed: 7, Hash: l.hash,
+		Hear: func(moved func(context.Context) error) { l.moved = moved }}
 	return engine.Open(context.Background(), "/store", options, tables...)
 }
 

@@ -211,6 +211,9 @@ func (e *Engine) start(states []*shard.State, began time.Time) error {
 		b.ready()
 	}
 	e.startAdviser()
+	if hear := e.options.Environment.Hear; hear != nil {
+		hear(e.fired)
+	}
 	return nil
 }
 

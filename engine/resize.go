@@ -100,5 +100,5 @@ func (e *Engine) addShard(m *manifest, index int) (*shard.State, error) {
 			return nil, fmt.Errorf("keyfold: %w", err)
 		}
 	}
-	return shard.Create(c, nil, nil, e.options.Environment.Now())
+	return shard.Create(c, nil, nil, shard.Clock{Opened: e.options.Environment.Now(), Paused: e.clock.Paused})
 }

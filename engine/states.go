@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,16 +41,40 @@ func (e *Engine) states(ctx context.Context, changed bool) ([]*shard.State, erro
 			return nil, err
 		}
 	}
+	e.setClock(states)
 	e.removeUnnamedLayouts() // not before it is known that the store can be opened
 	if count := min(e.options.Shards, m.Partitions); count != m.Shards {
 		return e.reshard(states, count)
 	}
-	err = eachShard(m.Shards, func(i int) error { return shard.Resume(e.shardConfig(m, i, -1), states[i]) })
+	err = eachShard(m.Shards, func(i int) error {
+		states[i].Begin(e.clock)
+		return shard.Resume(e.shardConfig(m, i, -1), states[i])
+	})
 	err = closeUnless(err == nil, states, err)
 	if err == nil {
 		e.dropFormer()
 	}
 	return states, err
+}
+
+// setClock finds out what time it is for the store, and how long it was down: since the
+// last moment that a log knows of.
+func (e *Engine) setClock(states []*shard.State) {
+	now := e.options.Environment.Now()
+	last := int64(math.MinInt64)
+	for _, state := range states {
+		last = max(last, state.Time())
+		e.clock.Paused = max(e.clock.Paused, state.Paused())
+	}
+	if e.pauses() {
+		e.clock.Paused += max(0, now-last)
+	}
+	e.clock.Opened = max(now, last)
+}
+
+// pauses says that a table's clock stops while the store is down.
+func (e *Engine) pauses() bool {
+	return slices.ContainsFunc(e.bindings, attachment.stops)
 }
 
 // create makes the shards of a new store. Only then is the manifest ready: until it
@@ -59,7 +85,8 @@ func (e *Engine) create() ([]*shard.State, error) {
 	if err := m.write(e.options.Environment.FS, e.dir); err != nil {
 		return nil, err
 	}
-	states, err := e.createLayout(m, nil, e.options.Environment.Now())
+	e.clock.Opened = e.options.Environment.Now()
+	states, err := e.createLayout(m, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +95,8 @@ func (e *Engine) create() ([]*shard.State, error) {
 }
 
 // createLayout makes the directories of a layout, over what a crash may have left. Its
-// time begins at now.
-func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition, now int64) ([]*shard.State, error) {
+// time begins with the engine's.
+func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition) ([]*shard.State, error) {
 	fs := e.options.Environment.FS
 	dir := e.path(layoutName(m.Layout))
 	if _, err := fs.Lstat(dir); err == nil {
@@ -81,7 +108,7 @@ func (e *Engine) createLayout(m *manifest, from map[uint32]*shard.Partition, now
 	owned := partitionsOf(m)
 	e.owners = m.Owners
 	err := eachShard(m.Shards, func(i int) (err error) {
-		states[i], err = shard.Create(e.shardConfig(m, i, -1), owned[i], from, now)
+		states[i], err = shard.Create(e.shardConfig(m, i, -1), owned[i], from, e.clock)
 		return err
 	})
 	return states, closeUnless(err == nil, states, err)
@@ -108,14 +135,12 @@ func (e *Engine) reshard(old []*shard.State, count int) ([]*shard.State, error) 
 	next.Layout, next.Former, next.Shards = e.manifest.Layout+1, e.manifest.Layout, count
 	next.Owners = assign(e.owners, count)
 	from := make(map[uint32]*shard.Partition)
-	now := e.options.Environment.Now()
 	for _, state := range old {
-		now = max(now, state.Time())
 		for _, p := range state.Partitions {
 			from[p.ID] = p
 		}
 	}
-	states, err := e.createLayout(&next, from, now)
+	states, err := e.createLayout(&next, from)
 	if err != nil {
 		return nil, err
 	}

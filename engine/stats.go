@@ -12,6 +12,9 @@ import (
 // ShardStats are the figures of one shard at one moment.
 type ShardStats = shard.Stats
 
+// FiredStats count what was due of keys.
+type FiredStats = shard.FiredStats
+
 // PartitionStats are the figures of one partition.
 type PartitionStats = shard.PartitionStats
 
@@ -21,7 +24,7 @@ type ShardRecovery = shard.Report
 // Stats are the figures of an engine. Those of a shard and of all that it owns are of one
 // moment; those of different shards are of different ones. Counts, and times that say what
 // something has taken, begin at Open and only grow, so that two Stats give rates.
-type Stats struct {
+type Stats struct { //tidy:ignore size: one flat set of figures, so that a reader finds any
 	At           time.Time        // when they were asked for
 	Keys         int              // in all tables
 	StateBytes   int              // memory of the keys and states, their index included
@@ -29,6 +32,7 @@ type Stats struct {
 	Refused      uint64           // not done, for whatever reason
 	Skipped      uint64           // told like an event, because it was done before: a retry, or one that was sent again
 	Reads        uint64           // Get, View and reads of a Batch
+	Fired        FiredStats       // timers and keys that were due
 	TornBytes    int64            // of the logs, dropped when the store was opened
 	RecoveryTime time.Duration    // that Open would take after a crash now: that of the slowest shard; a rough estimate
 	Shards       []ShardStats     // by shard
@@ -101,6 +105,9 @@ func (s *Stats) add(index int, found *shard.Survey) {
 	s.Refused += found.Refused
 	s.Skipped += found.Skipped
 	s.Reads += found.Reads
+	s.Fired.Timers += found.Fired.Timers
+	s.Fired.Expired += found.Fired.Expired
+	s.Fired.Lapsed += found.Fired.Lapsed
 	s.RecoveryTime = max(s.RecoveryTime, found.RecoveryTime)
 	for _, p := range found.Owned {
 		s.Partitions[p.Partition] = p

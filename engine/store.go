@@ -17,13 +17,18 @@ type program[K comparable, S, E, R any] struct {
 	scratch S // a state that is not in the table yet
 	before  S // what undo puts back
 	encoded []byte
-	undo    *S   // the state that Apply is changing; nil: nothing to put back
-	moved   bool // a key was inserted or deleted since entries were touched
+	undo    *S         // the state that Apply is changing; nil: nothing to put back
+	run     *shard.Run // that is being carried out, if the table is timed
+	moved   bool       // a key was inserted or deleted since entries were touched
 }
 
 // NewStore makes the empty state of one partition.
 func (p *program[K, S, E, R]) NewStore() shard.Store {
-	return &store[K, S, E, R]{program: p, slab: *p.binding.engine.memory.New(p.binding.cellBytes())}
+	st := &store[K, S, E, R]{program: p, slab: *p.binding.engine.memory.New(p.binding.cellBytes())}
+	if p.binding.times.timed() {
+		st.times = &times{form: &p.binding.times, slab: &st.slab}
+	}
+	return st
 }
 
 // Under makes the program ready for what was written under a schema of the table.
@@ -51,7 +56,7 @@ func (p *program[K, S, E, R]) TouchEntries(ops []shard.Operation) {
 
 // Apply carries out operations of a run.
 func (p *program[K, S, E, R]) Apply(r *shard.Run, to int) {
-	p.context.now = r.Now
+	p.beginTime(r)
 	for ; r.Next < to; r.Next++ {
 		op := &r.Ops[r.Next]
 		st := op.Store.(*store[K, S, E, R])
@@ -59,7 +64,7 @@ func (p *program[K, S, E, R]) Apply(r *shard.Run, to int) {
 			op.Err = st.read(op)
 			continue
 		}
-		if err := st.fold(op, r.Replay); err != nil {
+		if err := st.carryOut(op, r.Replay); err != nil {
 			op.Err = err
 			continue
 		}
@@ -73,6 +78,7 @@ type store[K comparable, S, E, R any] struct {
 	program *program[K, S, E, R]
 	slab    slab.Table // not behind a pointer: one cache miss less for each event
 	heap    heap[S]
+	times   *times             // nil: the table has neither timers nor deadlines
 	_       [storePadding]byte // to whole cache lines: what a lookup reads is in the first
 }
 
@@ -85,6 +91,7 @@ type unlined struct {
 	_ unsafe.Pointer // program
 	_ slab.Table
 	_ heap[byte]
+	_ unsafe.Pointer // times
 }
 
 // cell is what the slab holds of a state with pointers.
@@ -94,12 +101,15 @@ type cell uint64
 func (st *store[K, S, E, R]) Len() int { return st.slab.Len() }
 
 // Bytes is the memory held.
-func (st *store[K, S, E, R]) Bytes() int { return st.slab.Bytes() + st.heap.bytes() }
+func (st *store[K, S, E, R]) Bytes() int { return st.slab.Bytes() + st.heap.bytes() + st.times.bytes() }
 
 // Drop gives back the memory of a store that nobody will use any more.
 func (st *store[K, S, E, R]) Drop() {
 	st.slab.Release()
 	st.heap = heap[S]{}
+	if st.times != nil {
+		st.times.queue = nil
+	}
 }
 
 // Rebind moves the store to another shard.
@@ -123,23 +133,30 @@ func (st *store[K, S, E, R]) at(p unsafe.Pointer) *S {
 	return st.heap.at(*(*cell)(p))
 }
 
-// insert adds a key with a state.
-func (st *store[K, S, E, R]) insert(hash uint64, key []byte, s *S) {
+// insert adds a key with a state, and returns its cell of the slab.
+func (st *store[K, S, E, R]) insert(hash uint64, key []byte, s *S) unsafe.Pointer {
 	p := st.slab.Insert(hash, key)
 	if st.program.binding.state.pointerFree {
 		*(*S)(p) = *s
-		return
+	} else {
+		*(*cell)(p) = st.heap.put(s)
 	}
-	*(*cell)(p) = st.heap.put(s)
+	return p
 }
 
-func (st *store[K, S, E, R]) remove(hash uint64, key []byte) {
+// remove removes the key of a cell.
+func (st *store[K, S, E, R]) remove(hash uint64, key []byte, at unsafe.Pointer) {
 	if !st.program.binding.state.pointerFree {
-		if p, ok := st.slab.Find(hash, key); ok {
-			st.heap.drop(*(*cell)(p))
-		}
+		st.heap.drop(*(*cell)(at))
 	}
-	st.slab.Delete(hash, key)
+	if st.times == nil {
+		st.slab.Delete(hash, key)
+		return
+	}
+	st.times.forget(at)
+	if slot, ok := st.slab.Remove(hash, key); ok {
+		st.times.moved(slot)
+	}
 }
 
 // fold runs the table's functions on the state of the key. A new key is not in the
@@ -167,11 +184,14 @@ func (st *store[K, S, E, R]) fold(op *shard.Operation, replay bool) error {
 	if err := p.save(spec, state, found); err != nil {
 		return err
 	}
-	p.context.deleted, p.context.draws = false, 0 // Check may have used them; a replay leaves it out
+	p.context.renew() // Check may have used it; a replay leaves it out
 	result := spec.Apply(&p.context, state, *e)
 	p.undo = nil
 	if !found || p.context.deleted {
-		st.keep(op, state, found)
+		at = st.keep(op, state, at, found)
+	}
+	if st.times != nil && at != nil {
+		st.time(op, at, found)
 	}
 	if op.Sink != nil {
 		deliver(op, p, result)
@@ -242,15 +262,17 @@ func (p *program[K, S, E, R]) Undo() {
 	}
 }
 
-// keep puts the state where it belongs after Apply.
-func (st *store[K, S, E, R]) keep(op *shard.Operation, state *S, found bool) {
+// keep puts the state where it belongs after Apply, and returns its cell of the slab, or
+// nil if the key is not there.
+func (st *store[K, S, E, R]) keep(op *shard.Operation, state *S, at unsafe.Pointer, found bool) unsafe.Pointer {
 	st.program.moved = true
 	switch deleted := st.program.context.deleted; {
 	case deleted && found:
-		st.remove(op.Hash, op.Key())
+		st.remove(op.Hash, op.Key(), at)
 	case !deleted && !found:
-		st.insert(op.Hash, op.Key(), state)
+		return st.insert(op.Hash, op.Key(), state)
 	}
+	return nil
 }
 
 // deliver hands the answer of Apply to whoever waits for it.

@@ -30,6 +30,18 @@ type Spec[K comparable, S, E, R any] struct {
 	// is recovered even with one shard. It cannot fail; refuse in Check.
 	Apply func(c *Context[K], s *S, e E) R
 
+	// OnTimer changes the state when the timer of the key is due that Context.SetTimer has
+	// set; nil means that the table has no timers. It is called like Apply, on the shard
+	// and again on replay, and must be deterministic. It answers nobody. If it does not
+	// return, the state is as before and the timer is gone.
+	OnTimer func(c *Context[K], s *S)
+	// TTL is how long keys live without an event, or at all. The default is for ever.
+	TTL TTL
+	// OnExpire is called before a key is removed that the TTL has ended, with the state
+	// still there; nil means that there is nothing to do. It is called like OnTimer. The
+	// key is gone when it has returned, or does not return, unless it calls Context.Keep.
+	OnExpire func(c *Context[K], s *S)
+
 	// KeyCodec, StateCodec and EventCodec turn values into bytes; nil means what is
 	// built in: strings, byte slices, integers, booleans, and structs and arrays of
 	// those, as fields in their order. Floats are built in for states and events.
@@ -110,6 +122,9 @@ func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
 	if spec.Apply == nil {
 		return tableEntry{}, fmt.Errorf("keyfold: table %q has no Apply", spec.Name)
 	}
+	if err := spec.checkTimes(); err != nil {
+		return tableEntry{}, err
+	}
 	key, keyErr := keyCodec(spec.KeyCodec)
 	state, stateErr := valueCodec(spec.StateCodec, "StateCodec")
 	event, eventErr := valueCodec(spec.EventCodec, "EventCodec")
@@ -149,6 +164,7 @@ func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
 	b.key, _ = keyCodec(t.spec.KeyCodec)
 	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
 	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
+	b.times = newTimeForm(b.stateBytes(), t.spec.TTL, t.spec.OnTimer != nil)
 	b.dense = b.key.dense > 0 && b.key.dense <= e.options.KeyBytesMax && b.event.dense > 0 && b.event.dense <= e.options.EventBytesMax
 	if b.dense {
 		b.form = shard.NewOpForm(id, b.key.dense, b.event.dense)

@@ -38,6 +38,7 @@ type Store struct {
 	disk    *crashfs.FS
 	engine  *engine.Engine
 	now     atomic.Int64 // nanoseconds of Unix time; Advance's add publishes to the engine
+	moved   func(context.Context) error
 	crashes uint64
 }
 
@@ -65,7 +66,8 @@ func OpenOptions(tb testing.TB, options engine.Options, tables ...engine.Definit
 func (s *Store) open() {
 	s.tb.Helper()
 	options := s.options
-	options.Environment = &seam.Environment{FS: s.disk, Now: s.now.Load, Seed: 1}
+	options.Environment = &seam.Environment{FS: s.disk, Now: s.now.Load, Seed: 1,
+		Hear: func(moved func(context.Context) error) { s.moved = moved }}
 	e, err := engine.Open(context.Background(), "/store", options, s.tables...)
 	if err != nil {
 		s.tb.Fatalf("enginetest: open: %v", err)
@@ -79,12 +81,17 @@ func (s *Store) Engine() *engine.Engine { return s.engine }
 // Now is what the clock says.
 func (s *Store) Now() time.Time { return time.Unix(0, s.now.Load()).UTC() }
 
-// Advance moves the clock on by d, which must not be negative.
+// Advance moves the clock on by d, which must not be negative, and waits until all timers
+// and deadlines have been fired that have come. It moves there in one step: a timer that
+// OnTimer sets for a time in between is fired at the end of it.
 func (s *Store) Advance(d time.Duration) {
 	if d < 0 {
 		s.tb.Fatalf("enginetest: the clock cannot be moved back by %v", -d)
 	}
 	s.now.Add(int64(d))
+	if err := s.moved(context.Background()); err != nil {
+		s.tb.Fatalf("enginetest: advance: %v", err)
+	}
 }
 
 // survivals says for each Crash what the disk keeps.

@@ -108,7 +108,7 @@ func newTally(tb testing.TB, disk fsys.FS) *rig {
 	for i := range ids {
 		ids[i] = uint32(i)
 	}
-	state, err := Create(cfg, ids, nil, 0)
+	state, err := Create(cfg, ids, nil, Clock{})
 	if err != nil {
 		tb.Fatal(err)
 	}

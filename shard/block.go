@@ -25,6 +25,7 @@ const (
 	// KindSkipped is what the program makes of an event that was done before: it is
 	// told like one that was done now, and not logged again.
 	KindSkipped
+	KindFiring // made by the shard itself
 )
 
 // Sizes of a block, in bytes. The layout is in the package comment.

@@ -16,8 +16,8 @@ import (
 // Create makes the directory of a new shard. Partitions that come from another
 // layout are taken over: a snapshot of them is written first, so that the new
 // directory stands on its own. All is durable when Create returns.
-func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now int64) (*State, error) {
-	state := &State{path: cfg.Dir, programs: cfg.programs(), time: now}
+func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now Clock) (*State, error) {
+	state := &State{path: cfg.Dir, programs: cfg.programs(), time: now.Opened, clock: now, paused: now.Paused}
 	state.Report.Shard = cfg.Index
 	taken := false
 	for _, id := range ids {
@@ -48,7 +48,7 @@ func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now int64) (*S
 }
 
 func (c *Config) firstGeneration(state *State) error {
-	writer, err := c.createGeneration(1, wal.End{}, state.time, startsOf(0, state.Partitions, nil, nil, c.eras()).encode())
+	writer, err := c.createGeneration(1, wal.End{}, state.time, startsOf(0, state.Partitions, nil, nil, c.eras()).after(state.paused).encode())
 	if err != nil {
 		return err
 	}
@@ -110,7 +110,7 @@ func Resume(cfg Config, state *State) error {
 	}
 	number := cfg.freshNumber(&state.current)
 	removeUnnamed(&cfg, &state.current, func() {}) // what opens that failed have left
-	writer, err := cfg.createGeneration(number, tail.end, state.time, startsOf(tail.frames, append(slices.Clone(state.Partitions), state.lost...), nil, state.gone, appendEra(tail.eras, eraOpen, cfg.schemas())).encode())
+	writer, err := cfg.createGeneration(number, tail.end, state.time, startsOf(tail.frames, append(slices.Clone(state.Partitions), state.lost...), nil, state.gone, appendEra(tail.eras, eraOpen, cfg.schemas())).after(state.pausedBefore(&tail)).encode())
 	if err != nil {
 		return err
 	}
@@ -154,6 +154,14 @@ func (state *State) needed(t *tail) bool {
 func (state *State) horizonEnd(generation uint64) wal.End {
 	first := state.unsynced[0]
 	return wal.End{Generation: generation, Frame: first.number, Chain: first.chain}
+}
+
+// pausedBefore is the clock's in front of the frames that are copied.
+func (state *State) pausedBefore(t *tail) int64 {
+	if t.empty {
+		return state.paused
+	}
+	return state.unsynced[0].paused
 }
 
 // freshNumber is a generation number that was never used, not even for a generation

@@ -37,7 +37,7 @@
 //	     8     2  table   bits 0 to 11: id of the table; bits 12 to 14: the stamp
 //	    10     2  key     key bytes
 //	    12     3  event   event bytes
-//	    15     1  kind    0 event, 1 read
+//	    15     1  kind    0 event, 1 read; others do not travel
 //	    16     …  key, event, zero to 7 bytes up to a multiple of 8
 //
 // The stamp says what the event bytes begin with, in front of the payload that a table
@@ -47,7 +47,7 @@
 //	    0      0  nothing
 //	    1     16  the id of the event
 //	    2     16  origin u64, sequence u64: who sent the event, and its place there
-//	    3      0  nothing; the shard itself has made the event, for a timer of the key
+//	    3      0  nothing; the shard itself has made the event: see "Firings"
 //
 // # Records: what a frame of the log holds
 //
@@ -69,6 +69,15 @@
 //	offset  size  field     of a time mark, 0xffff
 //	     0     8  time      nanoseconds of Unix time
 //
+// The first frame of a generation with events begins with a clock, if a table has timers
+// or deadlines.
+//
+//	offset  size  field     of a clock, 0xfffb
+//	     0     8  paused    nanoseconds that the store was down, in all, as far as a table
+//	                        that does not count them was there
+//	     8     8  opened    nanoseconds of Unix time: when keys that have no time, because
+//	                        a program without timers has made them, begin theirs
+//
 // A partition that comes from another shard is adopted by a begin, parts that together
 // are its image, its events since that, and a commit. Without the commit all of that is
 // void. Nothing but these events is of the partition in between, and no snapshot round
@@ -87,6 +96,17 @@
 //	     8     4  entries   of the block that ends here; 0: it goes on in the next part
 //	    12     …  data      of the block, or a piece of it; a block has at most 4 MiB
 //
+// # Firings
+//
+// When a timer or a deadline of a key is due, the shard makes an operation of it, with the
+// stamp 3. It is carried out between two runs, at most one of each partition at a time, and
+// logged; without room for its record nothing is fired. It counts in the sequence of its partition like that of an event. A replay fires
+// nothing itself: it carries out what the log says.
+//
+//	offset  size  field     of the event bytes
+//	     0     1  what      0 the timer, 1 the deadline of the key; bit 7: the table's
+//	                        function did not return, and is left out
+//
 // # Starts: what the header of a generation holds
 //
 // The shard answers for the partitions that it owns and for those that it handed over,
@@ -95,7 +115,7 @@
 //
 //	size  field   meaning
 //	   6  copied  frames of the generation before, written again behind the header
-//	   2  format  1; without the eras it is 0
+//	   2  format  1; without the eras and what is behind them it is 0
 //	   4  count   partitions that the shard answers for, but for those without events
 //	              that have never moved
 //	  20  …each   number u32, epoch u64, sequence u64 behind the frames that are copied
@@ -103,6 +123,7 @@
 //	  12  …each   number u32, epoch u64 at which another shard has adopted it, durably
 //	   4  count   eras: frames whose records were written under the same schemas
 //	   …  each    its last frame u64, of the last era all bits; then the schemas
+//	   8  paused  of the clock in front of the frames that are copied
 //
 // Schemas are a count u32 and, by id of the table, the number u32 of the schema in the
 // manifest's history of that table. They are also the header of a snapshot. Where there

@@ -32,6 +32,8 @@ func (d *dump) field(name string, n int, order binary.ByteOrder) {
 	value := any(string(b))
 	switch {
 	case order == nil:
+	case n == 1:
+		value = b[0]
 	case n == 2:
 		value = order.Uint16(b)
 	case n == 4:
@@ -49,13 +51,28 @@ func (d *dump) fields(n int, order binary.ByteOrder, names ...string) {
 	}
 }
 
+// times writes the records that timers need.
+func (d *dump) times(t *testing.T) {
+	little := binary.LittleEndian
+	d.section("a clock, then the timer of a key of table 3, stamp 3",
+		appendFiring(appendClock(nil, Clock{Paused: 5, Opened: 1_000_000}), 3, &Firing{Key: []byte("key"), What: FiringTimer}))
+	d.fields(2, little, "table", "key")
+	d.fields(4, little, "event")
+	d.fields(8, little, "paused", "opened")
+	d.fields(2, little, "table", "key")
+	d.fields(4, little, "event")
+	d.field("key", 3, nil)
+	d.field("what", 1, little)
+	d.end(t)
+}
+
 // generation writes the header of a generation.
 func (d *dump) generation(t *testing.T) {
 	little := binary.LittleEndian
 	parts := []*Partition{{ID: 1, Sequence: 5}, {ID: 2}, {ID: 3, Epoch: 2, Sequence: 9}}
 	eras := []era{{2, schemas{7}}, {eraOpen, schemas{8, 0}}}
 	d.section("payload of a generation's header: behind 2 frames that are copied, partition 1 at 5, 2 empty, 3 at epoch 2 and 9; 4 is gone at epoch 1; two eras",
-		startsOf(2, parts, nil, map[uint32]uint64{4: 1}, eras).encode())
+		startsOf(2, parts, nil, map[uint32]uint64{4: 1}, eras).after(5).encode())
 	d.fields(4, little, "copied")
 	d.fields(2, little, "copied", "format")
 	d.fields(4, little, "count")
@@ -73,6 +90,7 @@ func (d *dump) generation(t *testing.T) {
 			d.field("number", 4, little)
 		}
 	}
+	d.field("paused", 8, little)
 	d.end(t)
 }
 
@@ -106,6 +124,8 @@ func TestFormatsAreThoseOfTheGoldenDump(t *testing.T) {
 	d.field("id", 16, nil)
 	d.field("event", 5, nil)
 	d.end(t)
+
+	d.times(t)
 
 	at := holding{epoch: 2, sequence: 9}
 	adoption := appendHolding(nil, beginTable, 6, at)

@@ -104,6 +104,9 @@ func (s *Shard) reserve(recordBytes int) error {
 	s.setReadOnly(nil)
 	j.frame.Reset()
 	j.frame.Time, j.time = s.clock.mark, s.clock.mark
+	if !s.alarm.logged {
+		j.frame.Bytes = appendClock(j.frame.Bytes, s.alarm.clock)
+	}
 	return nil
 }
 
@@ -142,6 +145,7 @@ func (s *Shard) flush() {
 	}
 	j.logged = true
 	s.appendFrame()
+	s.alarm.clockLogged()
 }
 
 func (s *Shard) appendFrame() {

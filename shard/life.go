@@ -14,6 +14,7 @@ import (
 // Start starts the shard's goroutine and its two lanes. Stop ends them.
 func (s *Shard) Start() {
 	s.startPulse()
+	s.startAlarm()
 	go func() { s.label("sync"); s.log.lane.loop() }()
 	go func() { s.label("snapshot"); s.round.lane.loop() }()
 	go s.main()
@@ -117,7 +118,7 @@ func (s *Shard) park() {
 	}
 	s.parker.Prepare()
 	s.life.parking = true
-	busy := s.turn() || s.life.finished
+	busy := s.turn() || s.life.finished || !s.setAlarm()
 	s.life.parking = false
 	if busy {
 		s.parker.Cancel()
@@ -125,6 +126,7 @@ func (s *Shard) park() {
 	}
 	s.counters.parks++
 	s.parker.Wait()
+	s.stopAlarm()
 }
 
 // Stop closes the inbox and asks the shard to end: it carries out what was admitted,
@@ -173,9 +175,12 @@ func (s *Shard) advanceEnd() bool {
 	if s.round.lane.busy {
 		return false
 	}
-	if j.bytes > 0 && !s.life.closing && !s.life.hurried.Load() {
+	if (j.bytes > 0 || s.alarm.begun) && !s.life.closing && !s.life.hurried.Load() {
 		s.life.closing = true
 		s.round.phase = roundWanted
+		return true
+	}
+	if s.markEnd() {
 		return true
 	}
 	s.seal()
@@ -201,6 +206,7 @@ func (s *Shard) end() {
 	last := s.survey()
 	s.life.last = &last
 	s.log.pulse.timer.Stop()
+	s.stopAlarm()
 	s.log.lane.stop()
 	s.round.lane.stop()
 	s.round.fail(ErrClosed)

@@ -118,7 +118,7 @@ const noPartition = ^uint32(0)
 // openMoving puts the partitions of the state in their places.
 func (s *Shard) openMoving(state *State) {
 	m := &s.moving
-	m.nowhere = &Partition{ID: noPartition}
+	m.nowhere = &Partition{ID: noPartition, due: Never}
 	m.astray = make(map[uint32]error)
 	m.gone = state.left
 	if m.gone == nil {
@@ -146,12 +146,14 @@ func (s *Shard) place(p *Partition) {
 		store.Rebind(s.programs[table])
 		s.stores[table][p.ID] = store
 	}
+	s.alarm.enroll(p)
 	delete(s.moving.gone, p.ID)
 	delete(s.moving.astray, p.ID)
 }
 
 // displace makes the partition no partition of this shard.
 func (s *Shard) displace(p *Partition) {
+	s.alarm.set(p, Never)
 	s.owned = slices.DeleteFunc(s.owned, func(other *Partition) bool { return other == p })
 	s.parts[p.ID] = s.moving.nowhere
 	for table := range p.Stores {

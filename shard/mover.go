@@ -320,6 +320,9 @@ func (t *Transit) depart(reroute func(moved []uint32) (cut uint64)) error {
 			return t.tooBusy()
 		}
 		t.watch.cut = true
+		for _, id := range moved {
+			t.from.alarm.enroll(t.from.parts[id]) // which takes it out
+		}
 		t.cut = reroute(moved)
 		t.from.moving.out = t
 		return nil

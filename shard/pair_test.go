@@ -63,7 +63,7 @@ func createPair(tb testing.TB, disk *crashfs.FS, change ...func(*Config)) (*pair
 		for _, f := range change {
 			f(&cfg)
 		}
-		state, err := Create(cfg, owned, nil, p.time)
+		state, err := Create(cfg, owned, nil, Clock{Opened: p.time})
 		if err != nil {
 			return p, err
 		}

@@ -11,6 +11,8 @@ const (
 	recordHeaderBytes = 8
 	timeMarkBytes     = recordHeaderBytes + 8
 	timeMarkTable     = 0xffff
+	clockTable        = 0xfffb
+	clockBytes        = recordHeaderBytes + 16
 	controlTables     = 0xfff0 // from here on a record is no event
 	// TablesMax is how many tables a store can have.
 	TablesMax = 1 << 12
@@ -52,14 +54,16 @@ func takeRecord(body []byte, r *record) ([]byte, error) {
 		return nil, fmt.Errorf("%w: a record of %d bytes with %d left", errRecord, end, len(body))
 	}
 	r.table, r.stamp, r.keyEnd, r.bytes = uint16(head), StampNone, int32(keyEnd), body[:end]
-	if r.table < controlTables {
+	switch {
+	case r.table < controlTables:
 		r.table, r.stamp = r.table&tableMask, Stamp(r.table>>stampShift)
 		if r.stamp > StampTimer || end-keyEnd < r.stamp.bytes() {
 			return nil, fmt.Errorf("%w: an event of %d bytes with stamp %d", errRecord, end-keyEnd, r.stamp)
 		}
-	}
-	if r.table == timeMarkTable && end != timeMarkBytes {
+	case r.table == timeMarkTable && end != timeMarkBytes:
 		return nil, fmt.Errorf("%w: a time mark of %d bytes", errRecord, end)
+	case r.table == clockTable && end != clockBytes:
+		return nil, fmt.Errorf("%w: a clock of %d bytes", errRecord, end)
 	}
 	return body[end:], nil
 }

@@ -228,7 +228,7 @@ func (r *recovery) loadSnapshot(number uint64) error {
 // state is what the recovery came to.
 func (r *recovery) state(began time.Time) *State {
 	first := r.workers[0]
-	state := &State{path: r.cfg.Dir, gone: first.gone, programs: first.programs, current: r.current, time: first.time, log: first.bytes}
+	state := &State{path: r.cfg.Dir, gone: first.gone, programs: first.programs, current: r.current, time: first.time, log: first.bytes, paused: first.run.Paused}
 	for _, w := range r.workers {
 		w.settle(&r.report)
 	}

@@ -287,7 +287,7 @@ func TestPartitionsAreTakenOverIntoANewLayout(t *testing.T) {
 	next := &rig{TB: t, disk: crashfs.New(), next: r.next}
 	cfg := rigConfig(next)
 	cfg.ID.Layout, cfg.ID.Shard = 2, 1
-	state, err := Create(cfg, []uint32{0, 2}, from, 0)
+	state, err := Create(cfg, []uint32{0, 2}, from, Clock{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -66,16 +66,11 @@ func (w *worker) replayGeneration(g Generation, first bool) error {
 	result, err := wal.Scan(cfg.Log.FS, cfg.generationDir(g.Number), cfg.ID, g.Number, options, func(f wal.FrameView) error {
 		horizon = max(horizon, f.Horizon)
 		w.note(f, horizon)
-		if f.Number == 0 {
-			return w.begin(*f.Start, first)
-		}
-		if err := w.enter(f.Number); err != nil {
+		if err := w.takeFrame(f, first); err != nil {
 			return err
 		}
-		if err := w.replayFrame(f); err != nil {
-			return err
-		}
-		return w.checkStarts(f.Number)
+		w.last[len(w.last)-1].paused = w.run.Paused
+		return nil
 	})
 	if err != nil {
 		return err
@@ -87,6 +82,20 @@ func (w *worker) replayGeneration(g Generation, first bool) error {
 	w.tornBytes += result.TornBytes
 	w.events, w.sealed = result.Events, g.Sealed
 	return nil
+}
+
+// takeFrame takes the header of a generation, or one of its frames.
+func (w *worker) takeFrame(f wal.FrameView, first bool) error {
+	if f.Number == 0 {
+		return w.begin(*f.Start, first)
+	}
+	if err := w.enter(f.Number); err != nil {
+		return err
+	}
+	if err := w.replayFrame(f); err != nil {
+		return err
+	}
+	return w.checkStarts(f.Number)
 }
 
 // note keeps the ends of the frames from the horizon on: they may be in the page
@@ -111,6 +120,7 @@ func (w *worker) begin(start wal.Start, first bool) error {
 	if err := w.under(w.eras[0].schemas); err != nil {
 		return err
 	}
+	w.run.Paused = starts.paused
 	if !first {
 		return w.checkStarts(0)
 	}
@@ -206,6 +216,8 @@ func (w *worker) replayFrame(f wal.FrameView) (err error) {
 			err = w.replayQueued()
 			w.run.Now = rec.time()
 			w.time = max(w.time, w.run.Now) // a partition that was adopted brings its own
+		case clockTable:
+			err = w.replayClock(rec.clock())
 		case beginTable, partTable, commitTable:
 			err = w.adoptRecord(&rec)
 		default:
@@ -250,10 +262,32 @@ func (w *worker) queueEvent(rec *record) error {
 	}
 	r := &w.run
 	r.Ops[r.Filled] = Operation{
-		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table, Stamp: rec.stamp,
+		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table, Stamp: rec.stamp, Kind: kindOf(rec),
 	}
 	if r.Filled++; r.Filled == runOperations {
 		return w.replayQueued()
+	}
+	return nil
+}
+
+// kindOf is what the operation of a record does.
+func kindOf(rec *record) Kind {
+	if rec.stamp == StampTimer {
+		return KindFiring
+	}
+	return KindEvent
+}
+
+// replayClock takes note that the store was opened again.
+func (w *worker) replayClock(c Clock) error {
+	if err := w.replayQueued(); err != nil {
+		return err
+	}
+	w.run.Paused = c.Paused
+	for _, p := range w.parts {
+		if p != nil {
+			p.beginTimes(c)
+		}
 	}
 	return nil
 }

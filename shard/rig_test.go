@@ -71,7 +71,7 @@ func (r *rig) create(change ...func(*Config)) error {
 	for _, f := range change {
 		f(&cfg)
 	}
-	state, err := Create(cfg, allPartitions(), nil, r.time)
+	state, err := Create(cfg, allPartitions(), nil, Clock{Opened: r.time})
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func (s *Shard) rotate() error {
 	j := &s.log
 	end := j.writer.End()
 	s.moving.forget(func(id uint32) bool { return s.parts[id].ID == id })
-	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone, s.cfg.eras()).encode()
+	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone, s.cfg.eras()).after(s.alarm.said).encode()
 	if err := s.cfg.roomToRotate(len(starts) + len(j.current.encode())); err != nil {
 		return err
 	}
@@ -40,6 +40,7 @@ func (s *Shard) rotate() error {
 	}
 	j.current = j.current.grown(end, number, j.logged)
 	j.logged = false
+	s.alarm.logged = len(s.alarm.tables) == 0
 	j.rotation = &rotation{retired: j.writer, writer: writer, current: j.current}
 	j.writer = writer
 	j.frame.Reset()

@@ -12,7 +12,7 @@ type run struct {
 	cursor cursor // into a block that is not used up
 	block  []byte // that the cursor is in
 	from   uint64 // position in the inbox behind which that block was claimed
-	blocks [runOperations + 1]blockState
+	blocks [firingBlock + 1]blockState
 	opened int  // blocks in use
 	ended  int  // operations that were logged, and whose blocks were told
 	bytes  int  // of the records of the operations
@@ -193,7 +193,12 @@ func (s *Shard) caught(value any) {
 	r := &s.run
 	op := &r.Ops[r.Next]
 	s.programs[op.Table].Undo()
-	op.Err = &PanicError{Value: value, Stack: debug.Stack()}
+	err := &PanicError{Value: value, Stack: debug.Stack()}
+	if op.Kind == KindFiring {
+		s.lapse(op, err)
+		return
+	}
+	op.Err = err
 	r.Next++
 	s.endOperations(true)
 }
@@ -213,6 +218,9 @@ func (s *Shard) endRun() {
 		s.inbox.Release()
 	}
 	r.Filled, r.Next, r.ended, r.bytes, r.mixed = 0, 0, 0, 0, false
+	if r.sooners > 0 || len(s.alarm.fired) > 0 {
+		s.alarm.settle(&r.Run)
+	}
 	s.releaseReady()
 }
 
@@ -238,6 +246,8 @@ func (s *Shard) endOperations(told bool) {
 			}
 		case op.Kind == KindSkipped:
 			s.counters.skipped++
+		case op.Kind == KindFiring:
+			s.logFiring(op)
 		}
 		if b := &r.blocks[op.block]; b.slot != nil {
 			b.told = b.told || told
@@ -249,8 +259,12 @@ func (s *Shard) endOperations(told bool) {
 	r.ended = r.Next
 }
 
-// refuse hands the operation back to its caller.
+// refuse hands the operation back to its caller. A firing comes again when there is room.
 func (s *Shard) refuse(op *Operation) {
+	if op.Kind == KindFiring {
+		s.putOffFiring(op)
+		return
+	}
 	s.counters.refused++
 	if op.Sink != nil {
 		op.Sink.Refused(int(op.Index), op.Table, op.Key(), op.Event(), op.Err)

@@ -28,6 +28,7 @@ type Shard struct {
 	log    journal
 	acks   acks
 	round  round
+	alarm  alarm
 	moving moving
 
 	feeds   []Feed // polled in every turn
@@ -79,6 +80,7 @@ func New(cfg Config, state *State) (*Shard, error) {
 	s.rates = ratesOf(&state.Report, max(1, cfg.Workers))
 	s.log.open(s, state)
 	s.round.open(s, state)
+	s.alarm.open(s, state)
 	return s, nil
 }
 
@@ -138,12 +140,13 @@ func (s *Shard) turn() bool {
 	busy = s.pollLanes() || busy
 	busy = s.heartbeat() || busy
 	s.beginMeasure()
+	fed := s.fire()
 	drained := s.takeRun()
 	worked := s.run.Filled > 0
 	if worked {
 		s.applyRun()
 	}
-	fed := s.pollFeeds()
+	fed = s.pollFeeds() || fed
 	s.endMeasure(worked || fed)
 	busy = busy || worked
 	busy = s.advanceRound() || busy || fed // first, because a round begins between two syncs
@@ -238,6 +241,8 @@ type State struct {
 	eras     []era      // of the last generation
 	events   uint64     // in the last generation
 	time     int64
+	clock    Clock // said to a shard that is made of the state
+	paused   int64 // of the clock that the log holds
 	log      int64 // bytes of log behind the newest snapshot
 	snapshot int64 // bytes of the newest snapshot
 	// snapshotAt is when it was written; zero: there is none.
@@ -247,6 +252,14 @@ type State struct {
 // Time is the time of the last event, or later: in the partitions of this state it
 // must not run back behind it.
 func (state *State) Time() int64 { return state.time }
+
+// Paused is how long the store was down, in all, as far as tables have counted that up to
+// the end of the log.
+func (state *State) Paused() int64 { return state.paused }
+
+// Begin says what the clock says when a shard is made of the state. Neither time may be
+// before what the state says of it.
+func (state *State) Begin(c Clock) { state.clock = c }
 
 // Close gives back what a state holds that no shard was made of.
 func (state *State) Close() error {

@@ -15,6 +15,7 @@ type starts struct {
 	held   map[uint32]holding // by partition, behind those frames
 	gone   map[uint32]uint64  // epochs at which partitions were adopted elsewhere, durably
 	eras   []era              // the last one is that of what is not copied
+	paused int64              // how long the store was down, before the frames that are copied
 }
 
 // startsOf are the starts of a generation of which the first frames are copied. A
@@ -32,6 +33,12 @@ func startsOf(copied int, held []*Partition, leaving []*Transit, gone map[uint32
 			s.held[p.ID] = p.holding()
 		}
 	}
+	return s
+}
+
+// after says how long the store was down before, by the clock that the log holds.
+func (s *starts) after(paused int64) *starts {
+	s.paused = paused
 	return s
 }
 
@@ -54,7 +61,7 @@ func (s *starts) encode() []byte {
 	for _, e := range s.eras {
 		b = e.schemas.appendTo(binary.LittleEndian.AppendUint64(b, e.last))
 	}
-	return b
+	return binary.LittleEndian.AppendUint64(b, uint64(s.paused))
 }
 
 // startsFormat is the format of the starts, in the high bits of their first field. In
@@ -87,7 +94,7 @@ func decodeStarts(b []byte) (*starts, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.eras = eras
+		s.eras, s.paused = eras, int64(r.U64())
 	}
 	if !r.Whole() {
 		return nil, fmt.Errorf("%w: the header of the generation holds %d bytes that are not sequences", errJoin, len(b))

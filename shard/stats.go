@@ -25,6 +25,8 @@ type counters struct {
 	snapshots              uint64
 	snapshotFailures       uint64
 	movedIn, movedOut      uint64
+	timers, expired        uint64
+	lapsed                 uint64
 	pinned                 bool
 }
 
@@ -38,6 +40,7 @@ type Stats struct { //tidy:ignore size: one flat set of figures, so that a reade
 	Refused      uint64        // not done, for whatever reason
 	Skipped      uint64        // told like an event, because it was done before
 	Reads        uint64        // Get, View and reads of a Batch
+	Fired        FiredStats    // what was due of keys
 	Runs         uint64        // (Events+Refused+Skipped+Reads)/Runs is how many went together
 	Parks        uint64        // how often the shard went to sleep
 	Pinned       bool          // to its CPU
@@ -47,6 +50,13 @@ type Stats struct { //tidy:ignore size: one flat set of figures, so that a reade
 	Log          LogStats
 	Snapshots    SnapshotStats
 	Moves        MoveStats
+}
+
+// FiredStats count what was due of keys, and was carried out. None of it is in Events.
+type FiredStats struct {
+	Timers  uint64 // OnTimer was called
+	Expired uint64 // keys have come to the end of their TTL, those that OnExpire kept included
+	Lapsed  uint64 // of both: the function did not return
 }
 
 // InboxStats are the figures of what waits for a shard.
@@ -204,7 +214,8 @@ func (s *Shard) stats() Stats {
 	c, m, r := &s.counters, &s.meter, &s.round
 	return Stats{
 		Partitions: len(s.owned), Events: c.events, Refused: c.refused, Skipped: c.skipped, Reads: c.reads,
-		Runs: c.runs, Parks: c.parks, Pinned: c.pinned,
+		Fired: FiredStats{Timers: c.timers, Expired: c.expired, Lapsed: c.lapsed},
+		Runs:  c.runs, Parks: c.parks, Pinned: c.pinned,
 		RecoveryTime: s.rates.recovery(r.last, s.log.bytes),
 		Inbox:        InboxStats{Bytes: s.inbox.Used(), Delay: m.delays},
 		Busy:         m.stats(),

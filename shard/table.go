@@ -38,10 +38,14 @@ type Program interface {
 // A Run is operations that are touched and applied together.
 type Run struct {
 	Now    int64 // the time that they are applied at, nanoseconds of Unix time, as logged
+	Paused int64 // how long the store was down before, in all, as far as tables count that
 	Replay bool  // the events were accepted before: Check is left out
 	Next   int   // the operation to carry out, or being carried out
 	Filled int   // operations in use
 	Ops    [runOperations]Operation
+
+	sooner  [runOperations]*Partition // in which something is due earlier than the alarm knows
+	sooners int                       // of them
 }
 
 // An Operation is one event or read on its way to the state of its key. It is reused:
@@ -145,13 +149,15 @@ type Partition struct {
 	ID       uint32
 	Sequence uint64  // of the last event applied
 	Epoch    uint64  // how often the partition has changed its shard, in this layout
+	due      int64   // when something in it is due by the shard's alarm, or earlier
+	place    int32   // in the queue of the alarm, from 1 on; 0: in none
 	watch    *watch  // of a move that has begun: remembers what is applied; else nil
 	Stores   []Store // by table id
 }
 
 // newPartition makes an empty partition.
 func newPartition(id uint32, programs []Program) *Partition {
-	p := &Partition{ID: id, Stores: make([]Store, len(programs))}
+	p := &Partition{ID: id, Stores: make([]Store, len(programs)), due: Never}
 	for i, program := range programs {
 		p.Stores[i] = program.NewStore()
 	}

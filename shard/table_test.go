@@ -23,7 +23,7 @@ var errRefused = errors.New("refused by the table")
 
 // A ledger is a table whose state remembers every event that made it: each key holds
 // the list of its entries. A hole, a duplicate or a phantom shows as such.
-type ledger struct{}
+type ledger struct{ bells bool }
 
 func (ledger) Bind() Program  { return &ledgerProgram{} }
 func (ledger) Schema() uint32 { return 0 }
@@ -58,6 +58,8 @@ func (p *ledgerProgram) Apply(r *Run, to int) {
 		s := op.Store.(*ledgerStore)
 		if op.Kind == KindRead {
 			s.read(op)
+		} else if op.Kind == KindFiring {
+			s.ring(r, op)
 		} else if op.Err = s.fold(r, op); op.Err == nil {
 			op.Part.Sequence++
 		}
@@ -79,6 +81,7 @@ func (s *ledgerStore) fold(r *Run, op *Operation) error {
 		runtime.Goexit()
 	}
 	p.of = nil
+	s.tolls(r, op)
 	return nil
 }
 

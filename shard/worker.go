@@ -50,7 +50,10 @@ type reach struct {
 }
 
 // frameEnd is what is known of a frame that may not be durable.
-type frameEnd struct{ number, chain uint64 }
+type frameEnd struct {
+	number, chain uint64
+	paused        int64 // of the clock, behind the frame
+}
 
 // hire makes the workers. Each gets neighbouring partitions, which lie side by side in
 // a snapshot.
@@ -178,9 +181,11 @@ func (w *worker) build(p *Partition, number uint64, table uint16, form uint8, en
 		return fmt.Errorf("%w: snapshot %d holds table %d, which the store does not have", errJoin, number, table)
 	}
 	began := time.Now()
-	w.found.SnapshotKeys += int(entries)
+	store := p.Stores[table]
+	keys := store.Len()
 	w.found.SnapshotBytes += int64(len(data))
-	err := p.Stores[table].Load(form, entries, data)
+	err := store.Load(form, entries, data)
+	w.found.SnapshotKeys += store.Len() - keys // a block need not hold keys
 	w.found.Times.Build += time.Since(began)
 	return err
 }

@@ -3,6 +3,7 @@
 package seam
 
 import (
+	"context"
 	"time"
 
 	"github.com/keyfold/keyfold/internal/fsys"
@@ -13,6 +14,10 @@ type Environment struct {
 	FS fsys.FS
 	// Now is the time in nanoseconds of Unix time. It is safe for concurrent use.
 	Now func() int64
+	// Hear is given a function that whoever moves the clock must call behind that: shards
+	// that sleep would not notice. It waits until nothing is due any more that can be
+	// fired. Hear may be nil.
+	Hear func(moved func(context.Context) error)
 	// Seed makes the hash seed of a new store repeatable, if it is not 0.
 	Seed uint64
 	// Hash replaces the hash of keys, if it is not nil.

@@ -128,7 +128,7 @@ func (m *model) reload(t *rapid.T) {
 }
 
 func (m *model) addEach(t *rapid.T, to *Table, data []byte, n int) {
-	all, err := to.EachRecord(n, data)
+	all, err := EachRecord(n, data, int(to.stateBytes))
 	if err != nil {
 		t.Fatal(err)
 	}

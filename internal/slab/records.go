@@ -34,13 +34,13 @@ func (img *Image) Records() (data []byte, stride int, ok bool) {
 }
 
 // recordInline finds out how many bytes the key area of n records in data has.
-func (s *store) recordInline(n int, data []byte) (inline uint32, err error) {
+func recordInline(n int, data []byte, stateBytes uint32) (inline uint32, err error) {
 	if n <= 0 || len(data)%n != 0 {
 		return 0, fmt.Errorf("%w: %d of them in %d bytes", ErrRecords, n, len(data))
 	}
-	area := len(data)/n - entryBytes(0, s.stateBytes)
+	area := len(data)/n - entryBytes(0, stateBytes)
 	if area < inlineMin || area > inlineMax || inlineFor(area) != uint32(area) {
-		return 0, fmt.Errorf("%w: one of %d bytes, with a state of %d", ErrRecords, len(data)/n, s.stateBytes)
+		return 0, fmt.Errorf("%w: one of %d bytes, with a state of %d", ErrRecords, len(data)/n, stateBytes)
 	}
 	return uint32(area), nil
 }
@@ -49,7 +49,7 @@ func (s *store) recordInline(n int, data []byte) (inline uint32, err error) {
 // is not ok, and nothing has changed, if they do not have the layout of the keys that
 // are there: then they must be added one by one. After an error the table is of no use.
 func (t *Table) AddRecords(n int, data []byte) (ok bool, err error) {
-	inline, err := t.recordInline(n, data)
+	inline, err := recordInline(n, data, t.stateBytes)
 	if err != nil {
 		return false, err
 	}
@@ -90,9 +90,10 @@ func (t *Table) indexFrom(slot uint32) error {
 	return nil
 }
 
-// EachRecord gives the keys and states of n records, borrowed from data, to yield.
-func (t *Table) EachRecord(n int, data []byte) (iter.Seq2[[]byte, []byte], error) {
-	inline, err := t.recordInline(n, data)
+// EachRecord gives the keys and states of n records with states of stateBytes, borrowed
+// from data, to yield.
+func EachRecord(n int, data []byte, stateBytes int) (iter.Seq2[[]byte, []byte], error) {
+	inline, err := recordInline(n, data, uint32(stateBytes))
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +106,7 @@ func (t *Table) EachRecord(n int, data []byte) (iter.Seq2[[]byte, []byte], error
 	return func(yield func(key, state []byte) bool) {
 		for ; len(data) > 0; data = data[stride:] {
 			length := int(binary.LittleEndian.Uint16(data[lengthStart:]))
-			if !yield(data[keyStart:keyStart+length], data[state:state+int(t.stateBytes)]) {
+			if !yield(data[keyStart:keyStart+length], data[state:state+stateBytes]) {
 				return
 			}
 		}

@@ -35,7 +35,7 @@ func TestWhatIsNoRecordIsRefused(t *testing.T) {
 		if ok, err := New(c.state).AddRecords(c.n, b); ok || !errors.Is(err, ErrRecords) {
 			t.Errorf("%s, at once: %v, %v", what, ok, err)
 		}
-		if _, err := New(c.state).EachRecord(c.n, b); !errors.Is(err, ErrRecords) {
+		if _, err := EachRecord(c.n, b, c.state); !errors.Is(err, ErrRecords) {
 			t.Errorf("%s, one by one: %v", what, err)
 		}
 	}

@@ -191,11 +191,18 @@ func (t *Table) Reserve(keys, keyBytes int) {
 
 // Delete removes key and reports whether it was there.
 func (t *Table) Delete(hash uint64, key []byte) bool {
+	_, ok := t.Remove(hash, key)
+	return ok
+}
+
+// Remove is Delete and returns the slot that the key had. If that is less than Len now,
+// the key that had the last slot has it.
+func (t *Table) Remove(hash uint64, key []byte) (slot uint32, ok bool) {
 	position, ok := t.locate(uint32(hash), key)
 	if !ok {
-		return false
+		return 0, false
 	}
-	slot := t.slot(*t.index.at(position))
+	slot = t.slot(*t.index.at(position))
 	t.index.remove(position, &t.store)
 	if last := t.entries.count - 1; slot != last {
 		moved := t.index.at(t.index.positionOf(t.head(last).hash, last))
@@ -203,8 +210,31 @@ func (t *Table) Delete(hash uint64, key []byte) bool {
 	}
 	t.store.remove(slot)
 	t.index.trim(&t.store)
-	return true
+	return slot, true
 }
+
+// Slot returns the slot of key: slots are numbered from 0 to Len-1, in the order of All,
+// and a new key gets the last one. It is valid until the next Delete.
+func (t *Table) Slot(hash uint64, key []byte) (slot uint32, ok bool) {
+	position, ok := t.locate(uint32(hash), key)
+	if !ok {
+		return 0, false
+	}
+	return t.slot(*t.index.at(position)), true
+}
+
+// At returns the key and the state in a slot. Both are borrowed and valid until the next
+// Insert or Delete.
+func (t *Table) At(slot uint32) (key []byte, state unsafe.Pointer) {
+	entry := t.entries.at(slot)
+	return t.key(entry), t.state(entry)
+}
+
+// StateAt returns the state in a slot.
+func (s *store) StateAt(slot uint32) unsafe.Pointer { return s.state(s.entries.at(slot)) }
+
+// HashAt returns the low half of the hash of the key in a slot.
+func (t *Table) HashAt(slot uint32) uint32 { return t.head(slot).hash }
 
 // locate returns the position of the word of key, or the free one where it belongs.
 func (t *Table) locate(hash uint32, key []byte) (position uint32, ok bool) {

@@ -1,0 +1,386 @@
+package fuzz
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/seam"
+)
+
+// A clockwork is a store with two timed tables, on a disk in memory, and its chronicle.
+type clockwork struct {
+	options   engine.Options
+	disk      *crashfs.FS
+	now       atomic.Int64
+	engine    *engine.Engine
+	moved     func(context.Context) error
+	chronicle chronicle
+	plain     *engine.Table[string, watched, alarm, uint64]
+	words     *engine.Table[string, worded, alarm, uint64]
+	safe      []int // by partition: moments that no crash may take back
+	timeMax   int64 // that the clock has said
+}
+
+var timeHash = hashes["full"]
+
+const clockPartitions = 4
+
+func newClockwork() *clockwork {
+	w := &clockwork{options: small(), disk: crashfs.New(), safe: make([]int, clockPartitions)}
+	w.options.Partitions = clockPartitions
+	w.now.Store(epoch.UnixNano())
+	w.chronicle.moments, w.chronicle.fresh = make([][]moment, clockPartitions), make([]bool, clockPartitions)
+	w.chronicle.partition = func(key string) int { return int(timeHash([]byte(key), hashSeed) >> (64 - 2)) }
+	w.declare()
+	return w
+}
+
+// declare makes the tables.
+func (w *clockwork) declare() {
+	w.plain = engine.NewTable(engine.Spec[string, watched, alarm, uint64]{
+		Name: "plain", TTL: ttls[0],
+		Apply: func(c *engine.Context[string], s *watched, a alarm) uint64 {
+			return s.apply(c, w, 0, a)
+		},
+		OnTimer:  func(c *engine.Context[string], s *watched) { s.onTimer(c, w, 0) },
+		OnExpire: func(c *engine.Context[string], s *watched) { s.onExpire(c, w, 0) },
+	})
+	w.words = engine.NewTable(engine.Spec[string, worded, alarm, uint64]{
+		Name: "words", TTL: ttls[1],
+		Apply: func(c *engine.Context[string], s *worded, a alarm) uint64 {
+			s.Text = strings.Repeat("x", int(a.Milliseconds&15))
+			return s.Watched.apply(c, w, 1, a)
+		},
+		OnTimer:  func(c *engine.Context[string], s *worded) { s.Text = "timer"; s.Watched.onTimer(c, w, 1) },
+		OnExpire: func(c *engine.Context[string], s *worded) { s.Text = "kept"; s.Watched.onExpire(c, w, 1) },
+	})
+}
+
+func (s *watched) apply(c *engine.Context[string], w *clockwork, table int, a alarm) uint64 {
+	s.Events++
+	switch {
+	case a.Milliseconds > 0:
+		c.SetTimer(c.Now().Add(time.Duration(a.Milliseconds) * time.Millisecond))
+	case a.Milliseconds == 0:
+		c.StopTimer()
+	}
+	if a.Delete {
+		c.Delete()
+	}
+	if a.Panic {
+		panic("on purpose")
+	}
+	w.chronicle.tell(c.Sequence(), moment{came, table, c.Key(), c.Now().UnixNano(), a})
+	return c.Sequence()
+}
+
+func (s *watched) onTimer(c *engine.Context[string], w *clockwork, table int) {
+	m := moment{rang, table, c.Key(), c.Now().UnixNano(), alarm{}}
+	s.Timers++
+	s.Last = m.now
+	switch whim(c.Sequence()) {
+	case timerDeletes:
+		c.Delete()
+	case timerAgain:
+		c.SetTimer(c.Now().Add(againAfter))
+	case timerPanics:
+		m.what = rangOff
+		w.chronicle.tell(c.Sequence(), m)
+		panic("on purpose")
+	}
+	w.chronicle.tell(c.Sequence(), m)
+}
+
+func (s *watched) onExpire(c *engine.Context[string], w *clockwork, table int) {
+	m := moment{ended, table, c.Key(), c.Now().UnixNano(), alarm{}}
+	s.Kept++
+	switch whim(c.Sequence()) {
+	case expiryKeeps:
+		c.Keep()
+	case expiryPanics:
+		m.what = endless
+		w.chronicle.tell(c.Sequence(), m)
+		panic("on purpose")
+	}
+	w.chronicle.tell(c.Sequence(), m)
+}
+
+// on is a clockwork on what a crash has left, with the same past.
+func (w *clockwork) on(disk *crashfs.FS) *clockwork {
+	c := newClockwork()
+	c.options, c.disk, c.timeMax = w.options, disk, w.timeMax
+	c.now.Store(w.now.Load())
+	w.chronicle.mu.Lock()
+	defer w.chronicle.mu.Unlock()
+	for p, all := range w.chronicle.moments {
+		c.chronicle.moments[p] = append([]moment(nil), all...)
+		c.safe[p] = w.safe[p]
+	}
+	c.chronicle.wrong = w.chronicle.wrong
+	return c
+}
+
+func (w *clockwork) open() error {
+	ctx, cancel := patiently()
+	defer cancel()
+	w.chronicle.reopen()
+	o := w.options
+	o.Environment = &seam.Environment{
+		FS: w.disk, Now: w.clock, Seed: hashSeed, Hash: timeHash,
+		Hear: func(moved func(context.Context) error) { w.moved = moved },
+	}
+	e, err := engine.Open(ctx, "/store", o, w.plain, w.words)
+	w.engine = e
+	return err
+}
+
+// clock is the store's. It is looked at as soon as all logs were replayed, and not before.
+func (w *clockwork) clock() int64 {
+	w.chronicle.replaying.Store(false)
+	return w.now.Load()
+}
+
+// judge compares what the store holds with the reference. Behind an open it may have lost
+// moments, but no safe ones.
+func (w *clockwork) judge() error {
+	if err := w.settle(); err != nil {
+		return err
+	}
+	ctx, cancel := patiently()
+	defer cancel()
+	stats, err := w.engine.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	all, err := w.read()
+	if err != nil {
+		return err
+	}
+	for p := range clockPartitions {
+		n := int(stats.Partitions[p].Events)
+		r, err := w.chronicle.after(p, n)
+		if err == nil {
+			err = r.holds(all[p])
+		}
+		if err != nil {
+			return fmt.Errorf("partition %d after %d moments: %w", p, n, err)
+		}
+		if n < w.safe[p] {
+			return violated("partition %d holds %d moments, and %d were acknowledged", p, n, w.safe[p])
+		}
+		if of, at, what := r.first(); len(r) > 0 && at <= w.now.Load() {
+			return violated("partition %d: %c of %v is due since %d, it is %d", p, what, of, at, w.now.Load())
+		}
+	}
+	return nil
+}
+
+// settle waits until everything that is due was fired.
+func (w *clockwork) settle() error {
+	ctx, cancel := patiently()
+	defer cancel()
+	if err := w.moved(ctx); err != nil {
+		return mustNotHang(err)
+	}
+	return nil
+}
+
+func (w *clockwork) read() (all [clockPartitions]map[reminded]watched, err error) {
+	ctx, cancel := patiently()
+	defer cancel()
+	for p := range all {
+		all[p] = make(map[reminded]watched)
+	}
+	for e, err := range w.plain.All(ctx) {
+		if err != nil {
+			return all, err
+		}
+		all[w.chronicle.partition(e.Key)][reminded{0, e.Key}] = e.State
+	}
+	for e, err := range w.words.All(ctx) {
+		if err != nil {
+			return all, err
+		}
+		all[w.chronicle.partition(e.Key)][reminded{1, e.Key}] = e.State.Watched
+	}
+	return all, nil
+}
+
+// reopened takes over what a recovery has found: the moments behind it never were.
+func (w *clockwork) reopened() error {
+	if err := w.open(); err != nil {
+		return err
+	}
+	return w.judge()
+}
+
+// do sends an event, and notes that it must survive.
+func (w *clockwork) do(random *rand.Rand) error {
+	ctx, cancel := patiently()
+	defer cancel()
+	key := fmt.Sprintf("key-%d", random.IntN(12))
+	a := alarm{Milliseconds: -1, Delete: random.IntN(16) == 0, Panic: random.IntN(16) == 0}
+	switch random.IntN(4) {
+	case 0:
+		a.Milliseconds = 0
+	case 1, 2:
+		a.Milliseconds = 1 + random.Int64N(400)
+	}
+	var sequence uint64
+	var err error
+	if random.IntN(3) == 0 {
+		sequence, err = w.words.Do(ctx, key, a)
+	} else {
+		sequence, err = w.plain.Do(ctx, key, a)
+	}
+	if a.Panic && errors.Is(err, engine.ErrPanicked) {
+		return nil
+	}
+	if err != nil {
+		return judgeFailure(err)
+	}
+	p := w.chronicle.partition(key)
+	w.safe[p] = max(w.safe[p], int(sequence))
+	return nil
+}
+
+// pass lets time pass, now and then backwards.
+func (w *clockwork) pass(random *rand.Rand) error {
+	d := time.Duration(random.IntN(200)) * time.Millisecond
+	if random.IntN(8) == 0 {
+		d = -d
+	}
+	w.now.Add(int64(d))
+	if random.IntN(2) == 0 {
+		return w.settle()
+	}
+	return nil
+}
+
+func (w *clockwork) move(random *rand.Rand) error {
+	ctx, cancel := patiently()
+	defer cancel()
+	err := w.engine.Move(ctx, random.IntN(clockPartitions), random.IntN(w.options.Shards))
+	if err != nil && !errors.Is(err, engine.ErrClosed) {
+		return judgeFailure(err)
+	}
+	return err
+}
+
+// spend is a life with events, timers, moves, snapshots and another number of shards. It
+// ends when the disk stops.
+func (w *clockwork) spend(random *rand.Rand, length int) (whole bool, err error) {
+	w.options.Shards = 1 + random.IntN(3)
+	if err := w.open(); err != nil {
+		return false, onlyViolation(err)
+	}
+	for range length {
+		err := w.step(random)
+		if err != nil {
+			return false, onlyViolation(err)
+		}
+	}
+	if err := w.judge(); err != nil {
+		return false, onlyViolation(err)
+	}
+	return true, nil
+}
+
+func onlyViolation(err error) error {
+	var v violation
+	if errors.As(err, &v) {
+		return err
+	}
+	return nil
+}
+
+func (w *clockwork) step(random *rand.Rand) error {
+	switch n := random.IntN(32); {
+	case n < 18:
+		return w.do(random)
+	case n < 26:
+		return w.pass(random)
+	case n < 28:
+		return w.move(random)
+	case n < 29:
+		ctx, cancel := patiently()
+		defer cancel()
+		return mustNotHang(w.engine.Snapshot(ctx))
+	case n < 30:
+		if err := w.engine.Close(); err != nil {
+			return err
+		}
+		w.options.Shards = 1 + random.IntN(3)
+		return w.reopened()
+	}
+	return w.judge()
+}
+
+// Goal: what is fired, in which order, and what of it a crash leaves, is what a map with
+// naive timers says, through moves, snapshots, other numbers of shards and clocks that run
+// back. Method: one life of a store, cut off after every operation of its disk. The
+// functions of the tables tell what happened; a replay must tell the same.
+func TestTimersOfAModelAndOfTheEngineAgreeThroughEveryCrash(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	for range 2 * *rounds {
+		crashes, fired, err := crashClockwork(random.Uint64(), 12)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%d crashes in a life with %d firings", crashes, fired)
+	}
+}
+
+func crashClockwork(seed uint64, stride int) (crashes, fired int, err error) {
+	for stop := int(seed % uint64(stride)); ; stop += stride {
+		w := newClockwork()
+		w.disk.StopAfter(stop)
+		whole, err := w.spend(rand.New(rand.NewPCG(seed, 1)), 90)
+		if err != nil {
+			return crashes, 0, fmt.Errorf("seed %d, stopped after operation %d: %w", seed, stop, err)
+		}
+		models := crashfs.Models(seed + uint64(stop))
+		for _, model := range turn(models, stop, 1) {
+			left := w.on(w.disk.Crash(model))
+			if err := left.outlive(rand.New(rand.NewPCG(seed, 2))); err != nil {
+				return crashes, 0, fmt.Errorf("seed %d, stopped after operation %d, %v: %w", seed, stop, model, err)
+			}
+			crashes++
+		}
+		if w.engine != nil {
+			_ = w.engine.Close() // on a disk that has stopped
+		}
+		if whole {
+			return crashes, w.chronicle.fired(), nil
+		}
+	}
+}
+
+// outlive opens what a crash has left, and goes on with it through another one.
+func (w *clockwork) outlive(random *rand.Rand) error {
+	w.options.Shards = 1 + random.IntN(3)
+	if err := w.reopened(); err != nil {
+		return err
+	}
+	for range 6 {
+		if err := w.step(random); err != nil {
+			return err
+		}
+	}
+	next := w.on(w.disk.Crash(crashfs.Model{}))
+	_ = w.engine.Close()
+	next.now.Add(int64(200 * time.Millisecond))
+	if err := next.reopened(); err != nil {
+		return err
+	}
+	return next.engine.Close()
+}
