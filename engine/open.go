@@ -233,7 +233,7 @@ func (e *Engine) shardConfig(m *manifest, index, cpu int) shard.Config {
 		Notify:  e.operator.reporter.notify(e.dir),
 		Log: shard.LogConfig{
 			FS: o.Environment.FS, Device: o.device(), Sync: shard.SyncMode(o.Sync), Interval: o.SyncInterval,
-			SegmentBytes: o.SegmentBytes, SnapshotBytes: o.SnapshotBytes,
+			SegmentBytes: o.SegmentBytes, SnapshotBytes: o.SnapshotBytes, RecoveryBudget: o.RecoveryBudget,
 			FrameBytesMax: shard.FrameTargetBytes + o.EventBytesMax + o.KeyBytesMax + 4<<10,
 		},
 	}

@@ -87,6 +87,12 @@ type Options struct { //tidy:ignore size: one flat struct, so that a literal nam
 	// SnapshotBytes is how much log starts a snapshot. Recovery replays about so much
 	// at most, or as much as the last snapshot was large. 0 means 256 MiB.
 	SnapshotBytes int64
+	// RecoveryBudget is how long Open should take after a crash, as Stats.RecoveryTime
+	// estimates it: snapshots begin earlier than SnapshotBytes says where that is needed,
+	// and do not rest while it is exceeded. It is a goal, not a promise: a store that is
+	// loaded in more than this, or written faster than it is snapshotted, takes longer.
+	// The price is up to four bytes of snapshots for each byte of log. 0 means no budget.
+	RecoveryBudget time.Duration
 	// Pin says whether shards are pinned to CPUs. A pinned shard keeps its thread, so
 	// that waking it, or being woken by it, costs a switch of threads: it is for
 	// machines with a CPU to spare for each shard, and a long Spin.
@@ -183,6 +189,7 @@ func (o *Options) check() error {
 		{o.KeyBytesMax > 0 && o.KeyBytesMax <= shard.KeyBytesMax, fmt.Sprintf("KeyBytesMax must be 1 to %d, not %d", shard.KeyBytesMax, o.KeyBytesMax)},
 		{powerOfTwo(o.InboxBytes) && o.InboxBytes <= inboxBytesMax, fmt.Sprintf("InboxBytes must be a power of two up to %d, not %d", inboxBytesMax, o.InboxBytes)},
 		{o.SnapshotBytes > 0, fmt.Sprintf("SnapshotBytes must be more than 0, not %d", o.SnapshotBytes)},
+		{o.RecoveryBudget >= 0, fmt.Sprintf("RecoveryBudget must not be negative, as %v is", o.RecoveryBudget)},
 		{o.SegmentBytes >= 4<<10 && o.SegmentBytes <= 1<<30, fmt.Sprintf("SegmentBytes must be 4 KiB to 1 GiB, not %d", o.SegmentBytes)},
 		{o.Pin <= PinOn && o.Device <= DeviceLibrary && o.Rebalance <= RebalanceAutomatic, "Pin, Device and Rebalance must be one of their modes"},
 	} {

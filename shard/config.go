@@ -74,6 +74,8 @@ type LogConfig struct {
 	// SnapshotBytes is how much log starts a snapshot round, unless the last
 	// snapshot was larger.
 	SnapshotBytes int64
+	// RecoveryBudget is how long a recovery should take at most; 0: whatever it takes.
+	RecoveryBudget time.Duration
 }
 
 // A WaitConfig says what an idle shard does.

@@ -38,6 +38,7 @@ type round struct {
 	removal removal
 
 	before int64     // log bytes at the start: what the snapshot will make superfluous
+	grew   int64     // log bytes that came during the last round
 	last   int64     // bytes of the last snapshot
 	at     time.Time // when it was published; zero: there is none
 	wait   int64     // log bytes at which a round after a failed one may begin
@@ -115,10 +116,11 @@ func (s *Shard) advanceRound() bool {
 
 // roundDue wants a round when the log has grown by SnapshotBytes, or by the size of
 // the last snapshot if that is more: then snapshots never cost more than the log. It
-// also wants one when many opens have left many generations with little in each.
+// also wants one when a recovery would take too long, and when many opens have left many
+// generations with little in each.
 func (s *Shard) roundDue() bool {
 	r := &s.round
-	large := s.log.bytes >= max(s.cfg.Log.SnapshotBytes, r.last)
+	large := s.log.bytes >= max(s.cfg.Log.SnapshotBytes, r.last) || s.budgetDue()
 	if s.log.bytes < r.wait || !large && len(s.log.current.Generations) <= generationsMax {
 		return false
 	}
@@ -160,7 +162,11 @@ func (s *Shard) freezeSome() bool {
 		}
 	}
 	r.freezing = false
-	r.lane.begin(r.pause(s.counters.runs))
+	pause := r.pause(s.counters.runs)
+	if s.overBudget() {
+		pause = 0
+	}
+	r.lane.begin(pause)
 	return true
 }
 
@@ -246,6 +252,7 @@ func (s *Shard) roundWorked() {
 	case r.phase == roundPublish:
 		s.log.current = r.job.current
 		s.log.bytes -= r.before
+		r.grew = s.log.bytes
 		r.last, r.wait = r.job.bytes, 0
 		r.at = time.Unix(0, s.cfg.Clock())
 		s.counters.snapshots++

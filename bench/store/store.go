@@ -34,6 +34,8 @@ type Options struct {
 	QueuedSync bool `json:"queued_sync,omitempty"`
 	// SnapshotBytes is how much log starts a snapshot; 0 is what the engine chooses.
 	SnapshotBytes int64 `json:"snapshot_bytes,omitempty"`
+	// RecoveryBudget is how long a recovery should take; 0 is no budget.
+	RecoveryBudget time.Duration `json:"recovery_budget,omitempty"`
 }
 
 // EventBytesMin and EventBytesMax bound the size of an event: an ordinal and a value
@@ -57,6 +59,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("store: the count of shards must lie between 1 and %d, or be 0 for what the engine chooses, not %d", ShardsMax, o.Shards)
 	case ack == engine.Durable && opts.Sync == engine.SyncNever:
 		return errors.New("store: nothing is ever durable with sync never: ask for the ack written or applied, or another sync")
+	case o.RecoveryBudget < 0:
+		return fmt.Errorf("store: a recovery takes more than %v", o.RecoveryBudget)
 	case o.SnapshotBytes < 0:
 		return fmt.Errorf("store: a snapshot is taken after at least one byte of log, not %d", o.SnapshotBytes)
 	}
@@ -75,7 +79,7 @@ func (o *Options) Engine() (engine.Options, engine.Ack, error) {
 
 // options are those of the engine.
 func (o *Options) options() (engine.Options, error) {
-	opts := engine.Options{Shards: o.Shards, SnapshotBytes: o.SnapshotBytes, QueuedSync: o.QueuedSync}
+	opts := engine.Options{Shards: o.Shards, SnapshotBytes: o.SnapshotBytes, RecoveryBudget: o.RecoveryBudget, QueuedSync: o.QueuedSync}
 	if o.EventBytes < EventBytesMin || o.EventBytes > EventBytesMax {
 		return opts, fmt.Errorf("store: events have %d to %d bytes, not %d", EventBytesMin, EventBytesMax, o.EventBytes)
 	}

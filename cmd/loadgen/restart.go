@@ -34,6 +34,7 @@ type restartCommand struct {
 	Sync     string        `default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
 	Device   string        `enum:"library,direct" default:"direct" help:"What writes the log: library or direct (${default})."`
 	Snapshot size          `name:"snapshot-bytes" help:"How much log starts a snapshot; by default what the engine chooses."`
+	Budget   time.Duration `name:"recovery-budget" help:"How long the opening should take: snapshots are taken for that; by default no budget."`
 	Cold     bool          `help:"Drop the files of the store from the page cache before it is opened."`
 	JSON     string        `name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
 	Dir      string        `type:"path" help:"An empty or new directory for the store, which is kept. By default a temporary one, kept after a failure."`
@@ -87,7 +88,7 @@ func (c *restartCommand) orders(dir string) *drill.Orders {
 		Stream: workload.Generated{Keys: uint64(c.Keys), Dist: c.Dist, Seed: c.Seed},
 		Store: store.Options{
 			Dir: filepath.Join(dir, storeName), Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device,
-			EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot), Read: c.Door == "source",
+			EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot), RecoveryBudget: c.Budget, Read: c.Door == "source",
 		},
 	}
 }
