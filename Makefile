@@ -29,3 +29,19 @@ page:
 # Whether a profile at build time pays: with and without, in alternation.
 pgo:
 	bench/pgo.sh
+
+# The matrix of faults. mutants switches bugs on, one after the other, and wants a test
+# to fail of each. torture-ci is for every merge, torture for a night. Both append what
+# they have tried to MATRIX, a line of JSON a row.
+MATRIX ?= matrix.json
+export KEYFOLD_MATRIX = $(abspath $(MATRIX))
+
+.PHONY: mutants torture-ci torture
+mutants:
+	go run -tags mutant ./fuzz/mutants
+
+torture-ci: mutants
+	fuzz/matrix.sh 4
+
+torture: mutants
+	fuzz/matrix.sh 100

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -15,6 +16,7 @@ import (
 	"github.com/zeebo/xxh3"
 
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/mutant"
 	"github.com/keyfold/keyfold/internal/slab"
 	"github.com/keyfold/keyfold/shard"
 	"github.com/keyfold/keyfold/wal"
@@ -88,6 +90,10 @@ func (e *Engine) enter() error {
 	}
 	if err := openable(fs, e.dir); err != nil {
 		return err
+	}
+	if mutant.NotLocked {
+		e.lock = io.NopCloser(nil)
+		return nil
 	}
 	holder := fmt.Sprintf("process %d since %s", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	lock, err := fs.Lock(e.path(lockName), holder)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/mutant"
 	"github.com/keyfold/keyfold/snapshot"
 	"github.com/keyfold/keyfold/wal"
 )
@@ -101,6 +102,9 @@ func Resume(cfg Config, state *State) error {
 	last := *state.current.last()
 	tail := tail{cfg: &cfg, generation: last.Number, end: last.End}
 	if tail.empty = last.Sealed; !last.Sealed {
+		if mutant.TailNotWrittenAgain {
+			state.unsynced = state.unsynced[len(state.unsynced)-1:]
+		}
 		tail.end = state.horizonEnd(last.Number)
 		if err := tail.count(len(state.unsynced), state.eras); err != nil {
 			return err
@@ -123,6 +127,10 @@ func Resume(cfg Config, state *State) error {
 	}
 	state.Report.Times.Copy = time.Since(copying)
 	next := state.current.grown(tail.end, number, state.needed(&tail))
+	if mutant.AppendBehindTear { // it goes where the next recovery does not look
+		state.writer, state.current = writer, next
+		return nil
+	}
 	if err := next.write(cfg.Log.FS, cfg.Dir); err != nil {
 		return errors.Join(err, writer.Close())
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/mutant"
 	"github.com/keyfold/keyfold/wal"
 )
 
@@ -164,6 +165,9 @@ func (c *Current) published(number uint64) Current {
 	next.Generations = slices.Clone(c.Generations)
 	if len(next.Snapshots) == snapshotsKept {
 		oldest := next.Snapshots[0]
+		if mutant.OlderLogForgotten {
+			oldest = number
+		}
 		next.Generations = slices.DeleteFunc(next.Generations, func(g Generation) bool { return g.Number < oldest })
 	}
 	return next

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/mutant"
 	"github.com/keyfold/keyfold/wal"
 )
 
@@ -57,7 +58,7 @@ func (j *journal) open(s *Shard, state *State) {
 // openOrdinal is the ordinal of the frame that holds the latest event: the open one,
 // or the one before it when it is empty.
 func (j *journal) openOrdinal() uint64 {
-	if j.frame.Count > 0 {
+	if j.frame.Count > 0 && !mutant.AckOfFrameBefore {
 		return j.appended.Load() + 1
 	}
 	return j.appended.Load()
@@ -65,7 +66,7 @@ func (j *journal) openOrdinal() uint64 {
 
 // append logs the record of an event that was applied at the time now.
 func (j *journal) append(now int64, record []byte) {
-	if now != j.time {
+	if now != j.time && !mutant.TimeNotMarked {
 		j.frame.Bytes = appendTimeMark(j.frame.Bytes, now)
 		j.time = now
 	}
@@ -90,10 +91,13 @@ func (s *Shard) reserve(recordBytes int) error {
 	if j.frame.Count > 0 {
 		return nil
 	}
+	if mutant.ReadOnlyForever && j.readOnly {
+		return ErrReadOnly
+	}
 	watch := s.meter.start()
 	err := j.writer.Room(j.frameMax)
 	s.meter.stop(jobLog, watch)
-	if err != nil {
+	if err != nil && !mutant.AppliedWithoutRoom {
 		if errors.Is(err, fsys.ErrNoSpace) {
 			s.setReadOnly(err)
 			return errors.Join(ErrReadOnly, err)
@@ -178,8 +182,11 @@ func (s *Shard) releaseReady() {
 // generation is not valid yet nothing in it is acknowledged: a crash of the process
 // would take it back.
 func (s *Shard) releaseWritten() {
-	if s.log.rotation == nil {
+	if s.log.rotation == nil || mutant.AckBeforeRotation {
 		s.acks.written.release(s.log.appended.Load(), nil)
+	}
+	if mutant.AckBeforeSync {
+		s.acks.durable.release(s.log.appended.Load(), nil)
 	}
 }
 

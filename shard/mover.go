@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/keyfold/keyfold/internal/mutant"
 )
 
 // errNotHere is returned when a partition is to leave a shard that does not have it.
@@ -166,6 +168,11 @@ func (t *Transit) copySome(partitions []uint32) (copies []copied, err error) {
 func (t *Transit) logCopy(c *copied) (bytes int, err error) {
 	if err := t.load(appendHolding(nil, beginTable, c.id, c.at)); err != nil {
 		return 0, err
+	}
+	if mutant.CommitBeforeParts {
+		if err := t.load(appendHolding(nil, commitTable, c.id, c.at)); err != nil {
+			return 0, err
+		}
 	}
 	for table, image := range c.images {
 		bytes += image.Bytes()

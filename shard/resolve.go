@@ -3,6 +3,8 @@ package shard
 import (
 	"fmt"
 	"maps"
+
+	"github.com/keyfold/keyfold/internal/mutant"
 )
 
 // Resolve decides which of the shards of a layout owns each of its partitions, after
@@ -16,7 +18,7 @@ func Resolve(states []*State, partitions int) (owners []uint16, err error) {
 			switch other := best[p.ID]; {
 			case other != nil && other.Epoch == p.Epoch:
 				return nil, state.contested(p, fmt.Errorf("shards %d and %d hold partition %d, both at epoch %d", owners[p.ID], i, p.ID, p.Epoch))
-			case other == nil || other.Epoch < p.Epoch:
+			case other == nil || other.Epoch < p.Epoch && !mutant.OldOwnerWins:
 				best[p.ID], owners[p.ID] = p, uint16(i)
 			}
 		}

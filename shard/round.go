@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/keyfold/keyfold/internal/mutant"
 	"github.com/keyfold/keyfold/snapshot"
 )
 
@@ -202,6 +203,9 @@ func (r *round) freeze(p *Partition) int {
 	}
 	f := &r.job.frozen[r.job.used]
 	f.id, f.at = p.ID, p.holding()
+	if mutant.StampTooHigh {
+		f.at.sequence++
+	}
 	bytes := 0
 	for i, store := range p.Stores {
 		f.images[i] = store.Freeze(f.images[i])
@@ -214,7 +218,7 @@ func (r *round) freeze(p *Partition) int {
 // sealRound waits until the log is durable up to the last stamp, then publishes.
 func (s *Shard) sealRound() bool {
 	r := &s.round
-	if s.log.durable < r.upTo || s.log.rotation != nil {
+	if !mutant.SnapshotOutrunsLog && (s.log.durable < r.upTo || s.log.rotation != nil) {
 		if s.log.lane.busy {
 			s.log.lane.hasten()
 		} else {
@@ -359,6 +363,10 @@ func writePartition(w *snapshot.Writer, f *frozen) error {
 // disk and verified, then named in CURRENT. Only then may what it replaces be removed.
 func (j *roundJob) finish(c *Config, number uint64) error {
 	path := c.snapshotPath(number)
+	if mutant.LogRemovedEarly {
+		_ = j.current.write(c.Log.FS, c.Dir)
+		removeUnnamed(c, &j.current, func() {})
+	}
 	summary, err := j.writer.Finish()
 	if err != nil {
 		return err

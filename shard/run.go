@@ -1,6 +1,10 @@
 package shard
 
-import "runtime/debug"
+import (
+	"runtime/debug"
+
+	"github.com/keyfold/keyfold/internal/mutant"
+)
 
 // A run is the operations that the shard carries out together, with the blocks that
 // they came in. What it borrows of the inbox it has until the run is over.
@@ -192,7 +196,9 @@ func (s *Shard) applySome(to int) {
 func (s *Shard) caught(value any) {
 	r := &s.run
 	op := &r.Ops[r.Next]
-	s.programs[op.Table].Undo()
+	if !mutant.PanicNotUndone {
+		s.programs[op.Table].Undo()
+	}
 	err := &PanicError{Value: value, Stack: debug.Stack()}
 	if op.Kind == KindFiring {
 		s.lapse(op, err)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/mutant"
 )
 
 // A Writer writes one generation, from its header frame on. Append, Room, End and
@@ -134,6 +135,9 @@ func (w *Writer) Append(f *Frame) (number uint64, err error) {
 		chain:   w.tail.end.Chain,
 		count:   f.Count,
 	}
+	if mutant.HorizonTooHigh {
+		h.horizon++
+	}
 	if err := w.write(f, h); err != nil {
 		return 0, w.fail("append frame", h.number, err)
 	}
@@ -150,7 +154,7 @@ func (w *Writer) write(f *Frame, h header) error {
 			return err
 		}
 	}
-	if err := w.device.append(w.tail.entries+1, e); err != nil {
+	if err := w.device.append(w.tail.entries+1, e); err != nil && !mutant.IgnoredWriteError {
 		return err
 	}
 	w.tail.entries++
@@ -208,7 +212,7 @@ func (w *Writer) Bytes() int64 { return w.tail.bytes }
 
 // Err is the error that made the Writer useless, or nil.
 func (w *Writer) Err() error {
-	if err := w.failure.Load(); err != nil {
+	if err := w.failure.Load(); err != nil && !mutant.ForgottenFailure {
 		return *err
 	}
 	return nil
