@@ -73,3 +73,13 @@ func slow(disk *crashfs.FS) {
 		return nil
 	})
 }
+
+// move takes a random partition to another shard.
+func (r *rig) move(random *rand.Rand) error {
+	ctx, cancel := patiently()
+	defer cancel()
+	if err := r.flush(); err != nil {
+		return err
+	}
+	return mustNotHang(r.engine.Move(ctx, random.IntN(r.options.Partitions), random.IntN(r.options.Shards)))
+}

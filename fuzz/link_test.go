@@ -32,7 +32,7 @@ func TestALinkInThePlaceOfAFileIsNotFollowed(t *testing.T) {
 	original, elsewhere := r.dir, t.TempDir()
 	err := filepath.WalkDir(original, func(path string, d os.DirEntry, err error) error {
 		name := strings.TrimPrefix(path, original)
-		if err != nil || d.IsDir() || name == "/LOCK" {
+		if err != nil || d.IsDir() || name == "/LOCK" || strings.HasSuffix(name, ".tmp") { // nobody reads those
 			return err
 		}
 		dir := t.TempDir()

@@ -123,9 +123,23 @@ func Unreadable(fs fsys.FS, name string, err error) error {
 	return fmt.Errorf("shard: %w", err)
 }
 
-// write replaces the CURRENT file of dir.
+// write replaces the CURRENT file of dir, and takes the room for the next one if there
+// is any: whoever cannot do without will ask for it.
 func (c *Current) write(fs fsys.FS, dir string) error {
-	return fsys.WriteSealed(fs, filepath.Join(dir, "CURRENT"), currentKind, currentVersion, c.encode())
+	if err := fsys.WriteSealed(fs, filepath.Join(dir, "CURRENT"), currentKind, currentVersion, c.encode()); err != nil {
+		return err
+	}
+	_ = c.reserve(fs, dir)
+	return nil
+}
+
+// spareBytes is the room that is reserved for the next CURRENT file, beyond the size of
+// this one: a round names one generation and one snapshot more.
+const spareBytes = 2 << 10
+
+// reserve takes the room for the next CURRENT file.
+func (c *Current) reserve(fs fsys.FS, dir string) error {
+	return fsys.ReserveReplacement(fs, filepath.Join(dir, "CURRENT"), int64(len(c.encode())+spareBytes))
 }
 
 // last is the newest generation.

@@ -8,6 +8,7 @@ import (
 	"runtime/pprof"
 
 	"github.com/keyfold/keyfold/internal/affinity"
+	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/internal/ring"
 )
 
@@ -194,6 +195,10 @@ func (s *Shard) seal() {
 	s.life.finished = true
 	sealed := j.current.sealed(j.writer.End())
 	if err := sealed.write(s.cfg.Log.FS, s.cfg.Dir); err != nil {
+		if errors.Is(err, fsys.ErrNoSpace) {
+			s.life.unsealed = err // nothing is lost: the next open reads to the end
+			return
+		}
 		s.fail(err)
 		return
 	}
@@ -219,6 +224,9 @@ func (s *Shard) end() {
 	}
 	if s.round.err != nil && err == nil && s.life.closing && !s.life.hurried.Load() {
 		err = fmt.Errorf("keyfold: shard %d took no last snapshot, and the next open replays its log: %w", s.cfg.Index, s.round.err)
+	}
+	if s.life.unsealed != nil {
+		err = errors.Join(err, fmt.Errorf("keyfold: shard %d could not note that it was closed, and the next open takes it for killed: %w", s.cfg.Index, s.life.unsealed))
 	}
 	s.life.err = errors.Join(err, s.log.writer.Close())
 	close(s.life.stopped)

@@ -2,6 +2,8 @@ package shard
 
 import (
 	"errors"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -98,5 +100,69 @@ func TestHeartbeatNeedsNoRoom(t *testing.T) {
 	r.beat()
 	if r.Err() != nil || r.counters.frames != frames {
 		t.Fatal(r.Err(), r.counters.frames)
+	}
+}
+
+// fullFrom fills the disk when an operation of a kind begins whose name has the given
+// part, and whenever something is given back from then on: somebody else is faster.
+func (r *rig) fullFrom(kind crashfs.Kind, part string) {
+	full := false
+	r.disk.SetHook(func(op crashfs.Op) error {
+		if full = full || op.Kind == kind && strings.Contains(filepath.ToSlash(op.Name), part); full {
+			r.disk.SetCapacity(r.disk.Used())
+		}
+		return nil
+	})
+}
+
+// Goal: what was begun with room can be ended without: a rotation names its generation,
+// although somebody fills the disk meanwhile. It failed the shard before.
+func TestARotationEndsOnADiskThatSomebodyHasFilledMeanwhile(t *testing.T) {
+	for _, at := range []crashfs.Kind{crashfs.Mkdir, crashfs.Sync, crashfs.SyncDir} {
+		r := newRig(t)
+		r.accept(add("0a"))
+		r.fullFrom(at, "log")
+		var told error
+		r.ask(func(err error) { told = err })
+		r.settle()
+		if r.Err() != nil || !errors.Is(told, fsys.ErrNoSpace) {
+			t.Fatalf("full from the %v on: told %v; the shard failed with %v", at, told, r.Err())
+		}
+		r.disk.SetHook(nil)
+		r.disk.SetCapacity(0)
+		r.accept(add("0a"))
+		r.snapshot()
+		want := contents(r.owned)
+		r.crash(crashfs.Model{}).same("recovered", want)
+	}
+}
+
+// Goal: a shard ends on a full disk as on any other: nothing fails, the log is sealed in
+// room that was reserved. Without even that, nothing fails either, and nothing is lost.
+func TestAShardEndsOnAFullDisk(t *testing.T) {
+	for _, reserved := range []bool{true, false} {
+		r := newRig(t)
+		r.accept(add("0a"))
+		r.life.hurried.Store(true)
+		r.disk.SetCapacity(r.disk.Used())
+		if !reserved {
+			if err := r.disk.Remove(rigDir + "/CURRENT.tmp"); err != nil {
+				t.Fatal(err)
+			}
+			r.disk.SetCapacity(r.disk.Used())
+		}
+		want := contents(r.owned)
+		r.Stop()
+		r.settle()
+		if r.Err() != nil || reserved != (r.life.unsealed == nil) {
+			t.Fatalf("reserved %v: failed with %v, unsealed %v", reserved, r.Err(), r.life.unsealed)
+		}
+		left := r.disk.Crash(crashfs.Model{Data: crashfs.Kept})
+		left.SetCapacity(0)
+		next, err := r.reopen(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next.same("recovered", want)
 	}
 }

@@ -27,7 +27,10 @@ func (s *Shard) rotate() error {
 	end := j.writer.End()
 	s.moving.forget(func(id uint32) bool { return s.parts[id].ID == id })
 	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone, s.cfg.eras()).after(s.alarm.said).encode()
-	if err := s.cfg.roomToRotate(len(starts) + len(j.current.encode())); err != nil {
+	if err := s.cfg.roomToRotate(len(starts)); err != nil {
+		return err
+	}
+	if err := j.current.reserve(s.cfg.Log.FS, s.cfg.Dir); err != nil {
 		return err
 	}
 	number := s.cfg.freshNumber(&j.current)

@@ -54,6 +54,7 @@ type life struct {
 	finished bool          // the last turn was made
 	last     *Survey       // of the end; published by closing stopped
 	parking  bool          // the parker is prepared
+	unsealed error         // why CURRENT does not say where the log ends, for want of room
 	err      error         // of the end; published by closing stopped
 }
 

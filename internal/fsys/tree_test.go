@@ -246,3 +246,41 @@ func TestReadFileRefusesMoreThanTheLimit(t *testing.T) {
 		t.Errorf("above the limit: %v", err)
 	}
 }
+
+// A replacement whose room was reserved writes into the file that has it, and no other.
+func TestReplaceFileUsesTheRoomThatWasReserved(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	for range 2 {
+		if err := ReserveReplacement(OS(), name, 4<<10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reserved, err := os.Lstat(name + TemporarySuffix)
+	if err != nil || reserved.Size() != 0 {
+		t.Fatal(reserved, err)
+	}
+	if err := ReplaceFile(OS(), name, []byte("new")); err != nil {
+		t.Fatal(err)
+	}
+	found, err := os.Lstat(name)
+	if err != nil || !os.SameFile(found, reserved) {
+		t.Fatalf("it is another file than the one with the room: %v", err)
+	}
+	if got, err := ReadFile(OS(), name, 10); string(got) != "new" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// What a crash has left under the temporary name is not written into.
+func TestAReservationReplacesWhatACrashHasLeft(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name+TemporarySuffix, []byte("half of a replacement"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := ReserveReplacement(OS(), name, 4<<10); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(name + TemporarySuffix); err != nil || info.Size() != 0 {
+		t.Fatal(info, err)
+	}
+}
