@@ -21,6 +21,7 @@ func live(r *rig, random *rand.Rand) (whole bool, err error) {
 		func() error { return r.load(random, 12, r.strongest()) },
 		func() error { return snapshot(r) },
 		func() error { return r.load(random, 6, engine.Written) },
+		func() error { return r.moves(random, 2) },
 		func() error { return burst(r, random, 60) },
 		func() error { return r.crowd(random.Uint64(), 5) },
 		r.close,
@@ -29,6 +30,8 @@ func live(r *rig, random *rand.Rand) (whole bool, err error) {
 		func() error { return snapshot(r) },
 		func() error { return burst(r, random, 12) },
 		func() error { return snapshot(r) },
+		func() error { return r.moves(random, 3) },
+		func() error { return r.resize(1 + random.IntN(4)) },
 		r.close,
 		r.open,
 		func() error { return r.load(random, 4, r.strongest()) },
@@ -89,16 +92,17 @@ func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 	}{"always": {engine.SyncAlways, 1}, "never": {engine.SyncNever, 4}, "interval": {engine.SyncInterval, 6}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			crashEverywhere(t, mode.sync, mode.stride)
+			crashEverywhere(t, name, mode.sync, mode.stride)
 		})
 	}
 }
 
-func crashEverywhere(t *testing.T, sync engine.SyncMode, stride int) {
+func crashEverywhere(t *testing.T, name string, sync engine.SyncMode, stride int) {
+	row := tries(t, "R4", "cut after operations of a life with rotations, snapshots and moves, sync="+name, "every operation, models in turn: 0 acknowledged lost, a prefix, no warning")
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
 	for stop := random.IntN(stride); ; stop += max(1, stride / *rounds) {
-		n, whole, err := cutAt(stop, sync, seed, *rounds)
+		n, whole, err := cutAt(row, stop, sync, seed, *rounds)
 		if err != nil {
 			t.Fatalf("stopped after operation %d: %v", stop, err)
 		}
@@ -111,7 +115,7 @@ func crashEverywhere(t *testing.T, sync engine.SyncMode, stride int) {
 
 // cutAt cuts a life off after so many operations, and judges what so many models of a
 // crash leave of it. It says whether the life came to its end.
-func cutAt(stop int, sync engine.SyncMode, seed uint64, models int) (crashes int, whole bool, err error) {
+func cutAt(row *row, stop int, sync engine.SyncMode, seed uint64, models int) (crashes int, whole bool, err error) {
 	o := small()
 	o.Sync, o.SnapshotBytes = sync, 12<<10
 	r := newRig(o, hashes["full"])
@@ -127,6 +131,7 @@ func cutAt(stop int, sync engine.SyncMode, seed uint64, models int) (crashes int
 			return crashes, false, fmt.Errorf("%v: %w", model, err)
 		}
 		crashes++
+		row.counted(r.oracle)
 	}
 	return crashes, whole, r.abandon()
 }
@@ -169,10 +174,14 @@ func survives(r *rig, left *crashfs.FS, model crashfs.Model, random *rand.Rand) 
 	return again.abandon()
 }
 
-// reopen opens the store and judges it.
+// reopen opens the store after a crash and judges it. A crash damages nothing that
+// CURRENT names, so that there is nothing to be warned of.
 func (r *rig) reopen(least floor) error {
 	if err := r.open(); err != nil {
 		return err
+	}
+	if warnings := r.engine.Recovery().Warnings; len(warnings) > 0 {
+		return violated("a crash has damaged what was published: %q", warnings)
 	}
 	return r.judge(least)
 }
@@ -183,6 +192,7 @@ func (r *rig) reopen(least floor) error {
 // recovered must be exactly what one recovery alone finds.
 func TestACrashAtAnyMomentOfARecoveryChangesNothing(t *testing.T) {
 	t.Parallel()
+	row := tries(t, "R5", "second cut at every operation of a recovery", "the same state as after one crash")
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
 	for stop := 40 + random.IntN(60); ; stop += max(1, 230 / *rounds) {
@@ -194,6 +204,7 @@ func TestACrashAtAnyMomentOfARecoveryChangesNothing(t *testing.T) {
 		}
 		for _, model := range []crashfs.Model{{Data: crashfs.Torn, Entries: true, Seed: seed}, {Data: crashfs.Kept}} {
 			n, err := recoverTwice(r, model, 1+stop%3)
+			row.Cycles += int64(n)
 			if err != nil {
 				t.Fatalf("stopped after operation %d, %v: %v", stop, model, err)
 			}

@@ -83,3 +83,26 @@ func (r *rig) move(random *rand.Rand) error {
 	}
 	return mustNotHang(r.engine.Move(ctx, random.IntN(r.options.Partitions), random.IntN(r.options.Shards)))
 }
+
+// moves takes some partitions to other shards, with events between the moves.
+func (r *rig) moves(random *rand.Rand, n int) error {
+	for range n {
+		if err := r.move(random); err != nil {
+			return err
+		}
+		if err := r.load(random, 3, r.strongest()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resize lets another number of shards own the partitions.
+func (r *rig) resize(shards int) error {
+	ctx, cancel := patiently()
+	defer cancel()
+	if err := r.flush(); err != nil {
+		return err
+	}
+	return mustNotHang(r.engine.Resize(ctx, shards))
+}
