@@ -92,7 +92,7 @@ func (r *row) failStrictly(fail func(*row, *crashfs.FS)) {
 	if failed > load.Partitions/2 {
 		r.check(drive.Violated(fmt.Errorf("%d partitions of %d have failed, and one of two shards may have", failed, load.Partitions)))
 	}
-	k := &cutting{disk: disk.FS().Crash(crashfs.Model{}), must: s, what: "one fault", extra: r.random.IntN(8) == 0}
+	k := &cutting{disk: disk.FS().Crash(crashfs.Model{}), must: s, what: "one fault", life: r.orders.Life, extra: r.random.IntN(8) == 0}
 	r.check(k.judge())
 	r.Checked += s.Checked
 	r.check(disk.Unmount())

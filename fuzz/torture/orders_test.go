@@ -9,7 +9,10 @@ import (
 
 // randomLife is what stays the same through all children of a store.
 func randomLife(r *rand.Rand) load.Life {
-	return load.Life{Seed: r.Uint64(), Keys: pick(r, 4, 32, 256), LargeBytes: pick(r, 0, 2_000, 40_000)}
+	return load.Life{
+		Seed: r.Uint64(), Keys: pick(r, 4, 32, 256), LargeBytes: pick(r, 0, 2_000, 40_000),
+		Tables: pick(r, load.Both, load.Both, load.Both, load.OnlyAlarms),
+	}
 }
 
 // randomOrders are those of one child: everything that may differ between two openings
@@ -26,7 +29,7 @@ func randomOrders(r *rand.Rand, l load.Life) load.Orders {
 	if o.Sync == engine.SyncNever && o.Ack == engine.Durable {
 		o.Ack = engine.Written
 	}
-	if o.Door == load.Producer || o.Door == load.Source {
+	if l.Tables != load.OnlyAlarms && (o.Door == load.Producer || o.Door == load.Source) {
 		o.Life.Tables = pick(r, load.OnlyTallies, load.OnlyNotes)
 	}
 	return o

@@ -106,7 +106,8 @@ type cutting struct {
 	disk  *crashfs.FS
 	must  *drive.Store
 	what  string
-	extra bool // look twice, and let it take further events
+	life  load.Life // of what is in the store
+	extra bool      // look twice, and let it take further events
 }
 
 // cut has the power cut before every stride-th operation of a recording, by all models,
@@ -135,7 +136,7 @@ func (r *row) cut(c *recording, stride int, models func(seed uint64) []crashfs.M
 				r.Cycles++
 				cuttings <- cutting{
 					player.FS.Left(model), c.moments[n].must(),
-					fmt.Sprintf("power cut behind operation %d (%s), model %s", n, last, model), r.Cycles%64 == 0,
+					fmt.Sprintf("power cut behind operation %d (%s), model %s", n, last, model), r.orders.Life, r.Cycles%64 == 0,
 				}
 			}
 		}
@@ -163,8 +164,9 @@ func (k *cutting) judge() (err error) {
 	}()
 	o := load.Orders{
 		Dir: "/store", Shards: 2, SegmentBytes: 1 << 20, SnapshotBytes: 4 << 20, Door: load.Batch, Events: furtherEvents/load.Partitions + 1,
-		Life: load.Life{Seed: 1, Number: 1 << 20, Keys: 8},
+		Life: k.life,
 	}
+	o.Life.Number = 1 << 20
 	if err := k.look(o, nil); err != nil || !k.extra {
 		return err
 	}
@@ -269,9 +271,9 @@ func TestCutDuringRecoveryChangesNothing(t *testing.T) {
 
 // cutRecovery opens a disk through the kernel, and cuts that.
 func (r *row) cutRecovery(disk *crashfs.FS, must *drive.Store, model crashfs.Model) {
-	o := resting(randomOrders(r.random, randomLife(r.random)))
+	o := resting(randomOrders(r.random, r.orders.Life))
 	must.Dir = filepath.Join(r.directory(shared), "mount", "store")
-	first := &cutting{disk: copyOf(disk), must: must.Cut(nil), what: fmt.Sprintf("the first cut, model %s", model)}
+	first := &cutting{disk: copyOf(disk), must: must.Cut(nil), what: fmt.Sprintf("the first cut, model %s", model), life: o.Life}
 	r.check(first.judge()) // from now on it must be just that
 	c := r.record(disk, first.must, []load.Orders{o})
 	r.cut(c, 1, func(seed uint64) []crashfs.Model { return powerModels(seed)[seed>>8&1*2:][:2] })

@@ -21,7 +21,7 @@ func (m *partition) advance(l *load.Life, number int, n uint64) {
 		if !ok {
 			s = load.Born(name.Key)
 		}
-		if s.Fold(name, m.events+1, step); step.Remove {
+		if s.Fold(name, l.Sequence(m.events), step); step.Remove {
 			delete(m.states, name)
 			continue
 		}
@@ -36,8 +36,8 @@ func (m *partition) clone() partition { return partition{m.events, maps.Clone(m.
 // model cannot know, the time of an event and its random numbers, is not compared.
 func (m *partition) differs(have map[load.Name]load.Note) string {
 	for name, h := range have {
-		if h.Tally.Backward > 0 {
-			return fmt.Sprintf("the logged time of %v has run back", name)
+		if h.Tally.Broken > 0 {
+			return fmt.Sprintf("the time of %v has run back, or a timer has fired early or twice", name)
 		}
 		want, ok := m.states[name]
 		if !ok {

@@ -22,6 +22,7 @@ type child struct {
 	engine  *engine.Engine
 	tallies *tallies
 	notes   *notes
+	alarms  *alarms
 	ahead   *atomic.Int64 // how far the clock is ahead; the commotion stores, the engine loads
 	board   *Board
 }
@@ -62,10 +63,10 @@ func Run(orders string, parent io.Reader) error {
 }
 
 func open(ctx context.Context, o *Orders, on fsys.FS) (*child, error) {
-	c := &child{orders: o, tallies: newTallies(), notes: newNotes(), ahead: &atomic.Int64{}}
+	c := &child{orders: o, tallies: newTallies(), notes: newNotes(), alarms: newAlarms(), ahead: &atomic.Int64{}}
 	now := func() int64 { return time.Now().UnixNano() + c.ahead.Load() }
 	var err error
-	c.engine, err = engine.Open(ctx, o.Dir, o.options(now, on), c.tallies, c.notes)
+	c.engine, err = engine.Open(ctx, o.Dir, o.options(now, on), c.tallies, c.notes, c.alarms)
 	return c, err
 }
 
@@ -90,8 +91,34 @@ func (c *child) serve(ctx context.Context) error {
 	}
 	if !c.orders.Close {
 		<-ctx.Done() // to be killed
+		return nil
 	}
-	return nil
+	return c.awaitTimers(ctx)
+}
+
+// timersPatience is how long timers may be late.
+const timersPatience = 20 * time.Second
+
+// awaitTimers waits until all timers that were set have fired, however many crashes ago.
+func (c *child) awaitTimers(ctx context.Context) error {
+	for began := time.Now(); ; {
+		pending := 0
+		for e, err := range c.alarms.All(ctx) {
+			if err != nil {
+				return err
+			}
+			if e.State.Due != 0 {
+				pending++
+			}
+		}
+		if pending == 0 {
+			return nil
+		}
+		if time.Since(began) > timersPatience {
+			return fmt.Errorf("load: %d timers have not fired in %v", pending, timersPatience)
+		}
+		<-time.After(time.Millisecond)
+	}
 }
 
 // send has the senders send to all partitions, beside the commotion.
@@ -141,7 +168,7 @@ func (c *child) act(ctx context.Context, random *rand.Rand) error {
 			return c.engine.Snapshot(ctx)
 		}
 	case 6:
-		if c.orders.ClockJumps {
+		if c.orders.ClockJumps && c.orders.Life.Tables != OnlyAlarms { // timers would wait for an hour
 			c.ahead.Store(random.Int64N(int64(2*time.Hour)) - int64(time.Hour))
 		}
 	}

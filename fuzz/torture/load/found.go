@@ -47,7 +47,26 @@ func (c *child) look(ctx context.Context) (*Found, error) {
 			return nil, err
 		}
 	}
+	for e, err := range c.alarms.All(ctx) {
+		if err = errors.Join(err, f.put(Name{false, e.Key}, Note{Tally: e.State.Tally})); err != nil {
+			return nil, err
+		}
+	}
+	if c.orders.Life.Tables == OnlyAlarms {
+		f.countEvents()
+	}
 	return f, nil
+}
+
+// countEvents takes the events from the states, where firings count among the others.
+func (f *Found) countEvents() {
+	for i := range f.Partitions {
+		h := &f.Partitions[i]
+		h.Events = 0
+		for _, s := range h.States {
+			h.Events += s.Tally.Events
+		}
+	}
 }
 
 func (f *Found) put(n Name, s Note) error {

@@ -78,6 +78,7 @@ const (
 	Both Tables = iota
 	OnlyTallies
 	OnlyNotes
+	OnlyAlarms // for the whole life of a store: firings count in the sequences of partitions
 )
 
 // options are those of the engine, on a disk that is not the operating system's, or on

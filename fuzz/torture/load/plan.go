@@ -36,7 +36,15 @@ func (l *Life) Planned(partition int, i uint64) (Name, Step) {
 	case OnlyNotes:
 		n.Notes = true
 	}
-	return n, Step{Number: number, Remove: draw>>36&15 == 0, Filler: l.filler(draw >> 40)}
+	return n, Step{Number: number, Remove: draw>>36&15 == 0 && l.Tables != OnlyAlarms, Filler: l.filler(draw >> 40)}
+}
+
+// Sequence is the sequence of event i of a partition in what is said of states.
+func (l *Life) Sequence(i uint64) uint64 {
+	if l.Tables == OnlyAlarms {
+		return 0
+	}
+	return i + 1
 }
 
 // filler is a text that depends on draw, of 24 bits.

@@ -74,7 +74,7 @@ func (c *child) sendEach(ctx context.Context, p int, first uint64) error {
 		}
 		i++
 		m.acked(i, ack)
-		if s.Number>>24&15 == 0 && c.orders.Sync != engine.SyncNever {
+		if s.Number>>24&15 == 0 && c.orders.Life.Tables != OnlyAlarms && c.orders.Sync != engine.SyncNever {
 			if err := c.readDurable(ctx, p, n); err != nil {
 				return err
 			}
@@ -84,7 +84,10 @@ func (c *child) sendEach(ctx context.Context, p int, first uint64) error {
 }
 
 func (c *child) do(ctx context.Context, n Name, s Step, ack engine.Ack) (Tally, error) {
-	if n.Notes {
+	switch {
+	case c.orders.Life.Tables == OnlyAlarms:
+		return c.alarms.Do(ctx, n.Key, s, ack)
+	case n.Notes:
 		return c.notes.Do(ctx, n.Key, s, ack)
 	}
 	return c.tallies.Do(ctx, n.Key, s, ack)
@@ -93,7 +96,7 @@ func (c *child) do(ctx context.Context, n Name, s Step, ack engine.Ack) (Tally, 
 // judge looks at the answer to an event, and says whether it is to be sent again.
 func (c *child) judge(ctx context.Context, p int, i uint64, answer Tally, err error) (again bool, _ error) {
 	if err == nil {
-		if answer.Sequence != i+1 {
+		if answer.Sequence != c.orders.Life.Sequence(i) {
 			return false, fmt.Errorf("load: partition %d: event %d has got sequence %d", p, i+1, answer.Sequence)
 		}
 		return false, nil
@@ -141,18 +144,14 @@ func (c *child) sendBatches(ctx context.Context, p int, first uint64) error {
 		count, ack := 1+int(s.Number%batchMax), c.ackOf(s)
 		for k := range count {
 			n, s := c.orders.Life.Planned(p, i+uint64(k))
-			if n.Notes {
-				c.notes.Put(b, n.Key, s, &results[k])
-			} else {
-				c.tallies.Put(b, n.Key, s, &results[k])
-			}
+			c.put(b, n, s, &results[k])
 		}
 		m.Submitted.Store(i + uint64(count))
 		if err := b.Do(ctx, ack); err != nil {
 			return c.failed(p, err)
 		}
 		for k := range count {
-			if got := results[k].Value.Sequence; got != i+uint64(k)+1 {
+			if got := results[k].Value.Sequence; got != c.orders.Life.Sequence(i+uint64(k)) {
 				return fmt.Errorf("load: partition %d: event %d has got sequence %d", p, i+uint64(k)+1, got)
 			}
 		}
@@ -160,6 +159,17 @@ func (c *child) sendBatches(ctx context.Context, p int, first uint64) error {
 		m.acked(i, ack)
 	}
 	return nil
+}
+
+func (c *child) put(b *engine.Batch, n Name, s Step, r *engine.Result[Tally]) {
+	switch {
+	case c.orders.Life.Tables == OnlyAlarms:
+		c.alarms.Put(b, n.Key, s, r)
+	case n.Notes:
+		c.notes.Put(b, n.Key, s, r)
+	default:
+		c.tallies.Put(b, n.Key, s, r)
+	}
 }
 
 // A stream is an engine.Producer of either table.
@@ -172,7 +182,10 @@ type stream interface {
 
 func (c *child) stream() (stream, error) {
 	o := engine.ProducerOptions[string, Step]{Ack: c.orders.Ack, InFlightMax: 256}
-	if c.orders.Life.Tables == OnlyNotes {
+	switch c.orders.Life.Tables {
+	case OnlyAlarms:
+		return c.alarms.Producer(o)
+	case OnlyNotes:
 		return c.notes.Producer(o)
 	}
 	return c.tallies.Producer(o)
@@ -240,7 +253,10 @@ func (c *child) sendSources(ctx context.Context, found *Found) error {
 
 func (c *child) consume(ctx context.Context, r *reading) (*engine.Feed, error) {
 	o := engine.SourceOptions[string, Step]{Ack: c.orders.Ack, Settled: r.settled, InFlightMax: 2048}
-	if c.orders.Life.Tables == OnlyNotes {
+	switch c.orders.Life.Tables {
+	case OnlyAlarms:
+		return c.alarms.Consume(ctx, r, o)
+	case OnlyNotes:
 		return c.notes.Consume(ctx, r, o)
 	}
 	return c.tallies.Consume(ctx, r, o)
