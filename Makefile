@@ -31,17 +31,25 @@ pgo:
 	bench/pgo.sh
 
 # The matrix of faults. mutants switches bugs on, one after the other, and wants a test
-# to fail of each. torture-ci is for every merge, torture for a night. Both append what
-# they have tried to MATRIX, a line of JSON a row.
+# to fail of each. torture-ci is for every merge, torture for a night, or LENGTH of one: it
+# makes the table of RELIABILITY.md. Tests append what they have tried to MATRIX, a line of
+# JSON a row; it begins empty.
 MATRIX ?= matrix.json
+LENGTH ?= 1
 export KEYFOLD_MATRIX = $(abspath $(MATRIX))
 
 .PHONY: mutants torture-ci torture
 mutants:
 	go run -tags mutant ./fuzz/mutants
 
-torture-ci: mutants
+torture-ci: empty-matrix mutants
 	fuzz/matrix.sh 4
+	cd fuzz/torture && go test . -count 1 -timeout 1h -torture.length 1
+	cd fuzz/torture && go run ./publish "$$KEYFOLD_MATRIX"
 
-torture: mutants
-	fuzz/matrix.sh 100
+torture: empty-matrix
+	fuzz/torture/long.sh $(LENGTH)
+
+.PHONY: empty-matrix
+empty-matrix:
+	rm -f "$$KEYFOLD_MATRIX"

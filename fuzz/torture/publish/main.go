@@ -3,8 +3,8 @@
 //
 //	go run ./publish rows.json ../../RELIABILITY.md
 //
-// Rows with equal fault, name and goal become one. It fails if any goal was missed, when
-// it has written the table.
+// Without a page it prints the table. Rows with equal fault, name and goal become one. It
+// fails if any goal was missed, when it has written the table.
 package main
 
 import (
@@ -19,16 +19,21 @@ import (
 )
 
 func main() {
-	if len(os.Args) != 3 {
-		fmt.Fprintln(os.Stderr, "usage: publish rows.json RELIABILITY.md")
+	if len(os.Args) != 2 && len(os.Args) != 3 {
+		fmt.Fprintln(os.Stderr, "usage: publish rows.json [RELIABILITY.md]")
 		os.Exit(2)
 	}
-	if err := publish(os.Args[1], os.Args[2]); err != nil {
+	page := ""
+	if len(os.Args) == 3 {
+		page = os.Args[2]
+	}
+	if err := publish(os.Args[1], page); err != nil {
 		fmt.Fprintln(os.Stderr, "publish:", err)
 		os.Exit(1)
 	}
 }
 
+// publish puts the table into a page, or prints it if there is none.
 func publish(rows, page string) error {
 	text, err := os.ReadFile(rows)
 	if err != nil {
@@ -37,6 +42,10 @@ func publish(rows, page string) error {
 	t, err := read(string(text))
 	if err != nil {
 		return err
+	}
+	if page == "" {
+		fmt.Print(t.text(here()))
+		return t.failed()
 	}
 	before, err := os.ReadFile(page)
 	if err != nil {
