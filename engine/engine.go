@@ -16,16 +16,17 @@ import (
 // An Engine is an open store. It is safe for concurrent use. The zero Engine is not
 // usable; call [Open].
 type Engine struct {
-	dir      string
-	options  Options
-	manifest *manifest
-	routing  shard.Routing
-	tables   []Definition // by id
-	bindings []attachment // by id
-	lock     io.Closer
-	memory   *slab.Arena // of all tables
-	owners   []uint16    // of the partitions, when the engine was opened
-	clock    shard.Clock // the same for all shards
+	dir       string
+	options   Options
+	manifest  *manifest
+	routing   shard.Routing
+	tables    []Definition
+	bindings  []attachment // by id
+	positions *positions   // one of tables: the engine's own facts
+	lock      io.Closer
+	memory    *slab.Arena // of all tables
+	owners    []uint16    // of the partitions, when the engine was opened
+	clock     shard.Clock // the same for all shards
 
 	fleet  atomic.Pointer[[]*shard.Shard] // the stores of Open and Resize publish to every call; it only grows
 	route  atomic.Pointer[route]          // the stores of Open and of moves publish to every call

@@ -143,6 +143,9 @@ func (st *opaqueStore) Freeze(shard.Image) shard.Image { panic("keyfold: an opaq
 // Rebind moves the store to another worker.
 func (st *opaqueStore) Rebind(to shard.Program) { st.program = to.(*opaqueProgram) }
 
+// Empty says whether the image has no keys.
+func (st *opaqueStore) Empty() bool { return st.keys == 0 }
+
 // Len is the number of keys in the image.
 func (st *opaqueStore) Len() int { return st.keys }
 

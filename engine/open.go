@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,11 +42,13 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 	if err != nil {
 		return nil, err
 	}
-	entries, err := describeAll(tables)
+	e := &Engine{
+		dir: filepath.Clean(dir), options: o, memory: slab.NewArena(), moves: make(chan struct{}, 1), positions: newPositions(),
+	}
+	tables, entries, err := describeAll(tables, e.positions)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{dir: filepath.Clean(dir), options: o, memory: slab.NewArena(), moves: make(chan struct{}, 1)}
 	e.closing.begun, e.closing.done = make(chan struct{}), make(chan struct{})
 	if err := e.enter(); err != nil {
 		return nil, err
@@ -62,24 +65,25 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 	return e, nil
 }
 
-func describeAll(tables []Definition) ([]tableEntry, error) {
-	if len(tables) == 0 || len(tables) > shard.TablesMax {
-		return nil, fmt.Errorf("keyfold: Open needs 1 to %d tables, not %d", shard.TablesMax, len(tables))
+// describeAll checks the tables of the user, and adds one of the engine's own to them.
+func describeAll(tables []Definition, own Definition) (all []Definition, entries []tableEntry, err error) {
+	if most := shard.TablesMax - 1; len(tables) == 0 || len(tables) > most {
+		return nil, nil, fmt.Errorf("keyfold: Open needs 1 to %d tables, not %d", most, len(tables))
 	}
-	var entries []tableEntry
+	all = append(slices.Clone(tables), own)
 	names := make(map[string]bool)
-	for _, t := range tables {
+	for _, t := range all {
 		entry, err := t.describe()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if names[entry.Name] {
-			return nil, fmt.Errorf("%w: %q is given twice", ErrTableInUse, entry.Name)
+			return nil, nil, fmt.Errorf("%w: %q is given twice", ErrTableInUse, entry.Name)
 		}
 		names[entry.Name] = true
 		entries = append(entries, entry)
 	}
-	return entries, nil
+	return all, entries, nil
 }
 
 // enter makes the directory, if need be, and locks it.

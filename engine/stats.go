@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/keyfold/keyfold/internal/hotkeys"
@@ -77,8 +78,11 @@ func (e *Engine) Stats(ctx context.Context) (Stats, error) {
 	if e.inside() {
 		return out, ErrInside
 	}
+	own := 0
 	for i, t := range e.manifest.Tables[:len(out.Tables)] {
-		out.Tables[i].Name = t.Name
+		if out.Tables[i].Name = t.Name; t.Name == positionsName {
+			own = i
+		}
 	}
 	for i, owner := range e.route.Load().owner {
 		out.Partitions[i].Partition, out.Partitions[i].Shard = uint32(i), int(owner)
@@ -93,6 +97,7 @@ func (e *Engine) Stats(ctx context.Context) (Stats, error) {
 		out.add(i, found)
 		e.addHot(&out, i, found.Hot)
 	}
+	out.Tables = slices.Delete(out.Tables, own, own+1)
 	return out, nil
 }
 
@@ -122,6 +127,9 @@ func (s *Stats) add(index int, found *shard.Survey) {
 
 func (e *Engine) addHot(s *Stats, index int, hot []hotkeys.Key) {
 	for _, k := range hot {
+		if s.Tables[k.Table].Name == positionsName {
+			continue
+		}
 		s.Hot = append(s.Hot, HotKey{
 			Table: s.Tables[k.Table].Name, Key: e.bindings[k.Table].show(k.Bytes, k.Whole), Shard: index,
 			Partition: e.routing.Partition(k.Hash), Share: k.Share, Error: k.Error,

@@ -97,11 +97,24 @@ type unlined struct {
 // cell is what the slab holds of a state with pointers.
 type cell uint64
 
-// Len is the number of keys.
-func (st *store[K, S, E, R]) Len() int { return st.slab.Len() }
+// Empty says whether there are no keys.
+func (st *store[K, S, E, R]) Empty() bool { return st.slab.Len() == 0 }
 
-// Bytes is the memory held.
-func (st *store[K, S, E, R]) Bytes() int { return st.slab.Bytes() + st.heap.bytes() + st.times.bytes() }
+// Len is the number of keys of the user's.
+func (st *store[K, S, E, R]) Len() int {
+	if st.program.binding.table.hidden {
+		return 0
+	}
+	return st.slab.Len()
+}
+
+// Bytes is the memory held, for keys of the user's.
+func (st *store[K, S, E, R]) Bytes() int {
+	if st.program.binding.table.hidden {
+		return 0
+	}
+	return st.slab.Bytes() + st.heap.bytes() + st.times.bytes()
+}
 
 // Drop gives back the memory of a store that nobody will use any more.
 func (st *store[K, S, E, R]) Drop() {

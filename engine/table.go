@@ -3,6 +3,7 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/keyfold/keyfold/shard"
@@ -11,7 +12,8 @@ import (
 // A Spec declares a table: a map from keys K to states S that only events E change.
 // R is what Apply answers.
 type Spec[K comparable, S, E, R any] struct {
-	// Name tells the tables of a store apart. It is written to disk.
+	// Name tells the tables of a store apart. It is written to disk. It must not begin
+	// with "keyfold.".
 	Name string
 	// Version is that of Apply and of the meaning of S and E. A store that was written
 	// by another version is refused.
@@ -73,7 +75,8 @@ type Codec[T any] interface {
 // at a time; before Open and after Close its calls return ErrClosed. It is safe for
 // concurrent use.
 type Table[K comparable, S, E, R any] struct {
-	spec Spec[K, S, E, R]
+	spec   Spec[K, S, E, R]
+	hidden bool // it is the engine's own
 	// open is what the table is while its engine is open; attach publishes it to the
 	// calls.
 	open  atomic.Pointer[binding[K, S, E, R]]
@@ -118,6 +121,9 @@ func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
 	spec := &t.spec
 	if spec.Name == "" || len(spec.Name) > nameBytesMax {
 		return tableEntry{}, fmt.Errorf("keyfold: a table needs a name of 1 to %d bytes, not %q", nameBytesMax, spec.Name)
+	}
+	if strings.HasPrefix(spec.Name, reservedPrefix) && !t.hidden {
+		return tableEntry{}, fmt.Errorf("keyfold: table %q: names that begin with %q are the engine's own", spec.Name, reservedPrefix)
 	}
 	if spec.Apply == nil {
 		return tableEntry{}, fmt.Errorf("keyfold: table %q has no Apply", spec.Name)

@@ -73,6 +73,7 @@ func (s *tallyStore) fold(op *Operation) {
 func (s *tallyStore) Freeze(Image) Image               { return ledgerImage{} }
 func (s *tallyStore) Load(uint8, uint32, []byte) error { return nil }
 func (s *tallyStore) Rebind(to Program)                { s.program = to.(*tallyProgram) }
+func (s *tallyStore) Empty() bool                      { return s.slab.Len() == 0 }
 func (s *tallyStore) Len() int                         { return s.slab.Len() }
 func (s *tallyStore) Bytes() int                       { return s.slab.Bytes() }
 func (s *tallyStore) count() (events uint64) {

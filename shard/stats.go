@@ -292,7 +292,7 @@ func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, e
 			}
 			if p.ID == noPartition {
 				elsewhere = append(elsewhere, id)
-			} else if p.Stores[table].Len() > 0 {
+			} else if !p.Stores[table].Empty() {
 				each(p.Stores[table].Freeze(nil))
 			}
 		}

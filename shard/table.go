@@ -127,7 +127,9 @@ type Store interface {
 	Load(form uint8, entries uint32, data []byte) error
 	// Rebind moves the store to another shard, whose program it uses from here on.
 	Rebind(to Program)
-	// Len is the number of keys, Bytes the memory that they take.
+	// Empty says whether there is nothing to show.
+	Empty() bool
+	// Len is the number of keys, Bytes the memory that they take, as figures show them.
 	Len() int
 	Bytes() int
 }

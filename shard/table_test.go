@@ -118,6 +118,7 @@ func (s *ledgerStore) Freeze(Image) Image {
 
 func (s *ledgerStore) Drop()             { s.keys = nil }
 func (s *ledgerStore) Rebind(to Program) { s.program = to.(*ledgerProgram) }
+func (s *ledgerStore) Empty() bool       { return len(s.keys) == 0 }
 func (s *ledgerStore) Len() int          { return len(s.keys) }
 func (s *ledgerStore) Bytes() int        { return ledgerImage(s.keys).Bytes() }
 
