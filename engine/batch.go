@@ -51,7 +51,7 @@ func (t *Table[K, S, E, R]) Put(b *Batch, k K, e E, out *Result[R]) {
 	if !ok {
 		p = new(put[K, S, E, R])
 	}
-	p.binding, p.key, p.event, p.out = nil, k, e, out
+	p.binding, p.key, p.event, p.out, p.once = nil, k, e, out, false
 	if open := t.open.Load(); open != nil && open.engine == b.engine {
 		p.binding = open
 	}
@@ -96,6 +96,8 @@ type put[K comparable, S, E, R any] struct {
 	key     K
 	event   E
 	value   R
+	id      EventID
+	once    bool // the event has an id
 	err     error
 	out     *Result[R]
 }
@@ -122,6 +124,9 @@ func (p *put[K, S, E, R]) abandon(err error) {
 func (p *put[K, S, E, R]) append(block []byte) ([]byte, uint64, error) {
 	if p.binding == nil {
 		return block, 0, ErrClosed
+	}
+	if p.once {
+		return p.binding.appendOnce(block, &p.id, &p.key, &p.event)
 	}
 	return appendOp(p.binding, block, shard.KindEvent, &p.key, &p.event)
 }

@@ -15,6 +15,8 @@ type binding[K comparable, S, E, R any] struct {
 	key    codec[K]
 	state  codec[S]
 	event  codec[E]
+	once   Once
+	result codec[R]     // if ids are remembered
 	form   shard.OpForm // of an event, if dense
 	dense  bool         // key and event are encoded as they lie in memory
 	times  timeForm     // what is kept of time beside a state

@@ -13,6 +13,7 @@ type call[K comparable, S, E, R any] struct {
 	slot    *shard.Slot
 	key     K
 	event   E
+	id      EventID // zero: none
 	block   []byte
 	value   R
 	refused error
@@ -28,7 +29,7 @@ func (c *call[K, S, E, R]) release() {
 	var key K
 	var event E
 	var value R
-	c.key, c.event, c.value, c.refused = key, event, value, nil
+	c.key, c.event, c.id, c.value, c.refused = key, event, EventID{}, value, nil
 	if cap(c.block) > blockBytesKept {
 		c.block = nil
 	}
@@ -51,12 +52,12 @@ const blockBytesKept = 4 << 10
 // ErrOverloaded, ErrPanicked, ErrInside, ErrNeverDurable, what a codec returned: the
 // event was not done. A FailedError says itself. OutcomeOf tells them apart.
 func (t *Table[K, S, E, R]) Do(ctx context.Context, k K, e E, ack ...Ack) (R, error) {
-	return t.do(ctx, k, e, true, ackOf(ack))
+	return t.do(ctx, k, e, true, ackOf(ack), EventID{})
 }
 
 // TryDo is Do, but returns ErrOverloaded instead of waiting for room in the inbox.
 func (t *Table[K, S, E, R]) TryDo(ctx context.Context, k K, e E, ack ...Ack) (R, error) {
-	return t.do(ctx, k, e, false, ackOf(ack))
+	return t.do(ctx, k, e, false, ackOf(ack), EventID{})
 }
 
 func ackOf(ack []Ack) Ack {
@@ -66,7 +67,7 @@ func ackOf(ack []Ack) Ack {
 	return ack[0]
 }
 
-func (t *Table[K, S, E, R]) do(ctx context.Context, k K, e E, wait bool, ack Ack) (value R, err error) {
+func (t *Table[K, S, E, R]) do(ctx context.Context, k K, e E, wait bool, ack Ack, id EventID) (value R, err error) {
 	b, err := t.bound()
 	if err != nil {
 		return value, err
@@ -78,7 +79,7 @@ func (t *Table[K, S, E, R]) do(ctx context.Context, k K, e E, wait bool, ack Ack
 	if err != nil {
 		return value, err
 	}
-	c.key, c.event = k, e
+	c.key, c.event, c.id = k, e, id
 	if err := c.send(ctx, wait, ack); err != nil {
 		c.release()
 		return value, err
@@ -109,7 +110,12 @@ func (b *binding[K, S, E, R]) call() (*call[K, S, E, R], error) {
 func (c *call[K, S, E, R]) send(ctx context.Context, wait bool, ack Ack) (err error) {
 	var hash uint64
 	block := append(c.block[:0], make([]byte, shard.BlockHeaderBytes)...)
-	if c.block, hash, err = appendOp(c.binding, block, shard.KindEvent, &c.key, &c.event); err != nil {
+	if c.id == (EventID{}) {
+		c.block, hash, err = appendOp(c.binding, block, shard.KindEvent, &c.key, &c.event)
+	} else {
+		c.block, hash, err = c.binding.appendOnce(block, &c.id, &c.key, &c.event)
+	}
+	if err != nil {
 		return err
 	}
 	shard.PutBlockHeader(c.block, c.slot.Arm(), 1, ack.level())

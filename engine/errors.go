@@ -97,10 +97,11 @@ const (
 func (o Outcome) String() string { return [...]string{"done", "not done", "unknown"}[o] }
 
 // OutcomeOf says what the error of Do, TryDo or a Result means for the event. An
-// error that Check returned means NotDone.
+// error that Check returned means NotDone. Of an event with an id it says what became of
+// this call: see DoOnce.
 func OutcomeOf(err error) Outcome {
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, ErrAnswerLost):
 		return Done
 	case errors.Is(err, ErrUnknownOutcome):
 		return Unknown

@@ -16,7 +16,7 @@ import (
 // Its blocks, and thereby the snapshot, have one of two forms. States that are encoded
 // as they lie in memory are in formRecords, with their keys as the slab has them, if all
 // of these lie in their entries: writing and loading is then copying. All others are in
-// formEntries, one after the other:
+// formEntries, one after the other; extras are behind them, in forms of their own:
 //
 //	size    field
 //	uvarint key bytes
@@ -24,17 +24,18 @@ import (
 //	uvarint state bytes
 //	n       state, as its codec encodes it
 type image[K comparable, S any] struct {
-	key   *codec[K]
-	state *codec[S]
-	times *timeForm // of the cells; nil: nothing is kept of time
-	clock shard.Clock
-	rows  []byte // the times, if the states hold pointers
-	block []byte // of times
-	slab  slab.Image
-	data  []byte // entries: all if the states hold pointers, else those of a block
-	ends  []int  // of each entry in data, if that has all
-	bytes int
-	err   error
+	key    *codec[K]
+	state  *codec[S]
+	times  *timeForm // of the cells; nil: nothing is kept of time
+	clock  shard.Clock
+	rows   []byte // the times, if the states hold pointers
+	block  []byte // of times
+	slab   slab.Image
+	extras frozenExtras
+	data   []byte // entries: all if the states hold pointers, else those of a block
+	ends   []int  // of each entry in data, if that has all
+	bytes  int
+	err    error
 }
 
 // The forms of a block.
@@ -54,9 +55,10 @@ func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
 	if st.times != nil {
 		img.times, img.clock = st.times.form, st.program.binding.engine.clock
 	}
+	img.extras.freeze(st.extras, st.program.binding.result.name)
 	if img.state.pointerFree {
 		st.slab.CopyTo(&img.slab)
-		img.bytes = st.slab.Bytes()
+		img.bytes = st.slab.Bytes() + len(img.extras.ids)
 		return img
 	}
 	img.data, img.ends = img.data[:0], img.ends[:0]
@@ -68,7 +70,7 @@ func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
 		}
 		return img.err == nil
 	})
-	img.bytes = len(img.data)
+	img.bytes = len(img.data) + len(img.extras.ids)
 	return img
 }
 
@@ -105,15 +107,19 @@ func (img *image[K, S]) Len() int {
 // Bytes is about the encoded size.
 func (img *image[K, S]) Bytes() int { return img.bytes }
 
-// Blocks encodes all entries in blocks of at most about limit bytes.
+// Blocks encodes all entries, and then the extras, in blocks of at most about limit bytes.
 func (img *image[K, S]) Blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	if img.err != nil {
 		return img.err
 	}
-	if err := img.entryBlocks(limit, yield); err != nil || img.times == nil {
-		return err
+	err := img.entryBlocks(limit, yield)
+	if err == nil && img.times != nil {
+		err = img.timeBlocks(limit, yield)
 	}
-	return img.timeBlocks(limit, yield)
+	if err == nil {
+		err = img.extras.blocks(limit, yield)
+	}
+	return err
 }
 
 // entryBlocks encodes the keys and states.
@@ -207,6 +213,8 @@ func (st *store[K, S, E, R]) Load(form uint8, entries uint32, data []byte) error
 		return st.loadRecords(entries, data)
 	case form == formTimes:
 		return st.loadTimes(entries, data)
+	case form == formIDs:
+		return st.loadIDs(entries, data)
 	}
 	return fmt.Errorf("%w: its form is %d", errEntry, form)
 }

@@ -40,10 +40,13 @@ func Inspect(dir string, options VerifyOptions) (*Inspector, error) {
 // engine has come although there was no lock.
 func (i *Inspector) Close() error { return i.visitor.leave() }
 
-// Tables are the names of the tables of the store.
+// Tables are the names of the tables of the store. That of the engine itself,
+// keyfold.positions, is not among them, but can be looked into like them.
 func (i *Inspector) Tables() (names []string) {
 	for _, t := range i.visitor.tables {
-		names = append(names, t.entry.Name)
+		if t.entry.Name != positionsName {
+			names = append(names, t.entry.Name)
+		}
 	}
 	return names
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"unsafe"
 
+	"github.com/keyfold/keyfold/internal/recent"
 	"github.com/keyfold/keyfold/internal/slab"
 	"github.com/keyfold/keyfold/shard"
 )
@@ -11,15 +12,17 @@ import (
 // A program is a table bound to one shard: scratch memory for one operation at a
 // time, which belongs to the shard goroutine.
 type program[K comparable, S, E, R any] struct {
-	binding *binding[K, S, E, R]
-	context Context[K]
-	event   E
-	scratch S // a state that is not in the table yet
-	before  S // what undo puts back
-	encoded []byte
-	undo    *S         // the state that Apply is changing; nil: nothing to put back
-	run     *shard.Run // that is being carried out, if the table is timed
-	moved   bool       // a key was inserted or deleted since entries were touched
+	binding  *binding[K, S, E, R]
+	context  Context[K]
+	event    E
+	scratch  S // a state that is not in the table yet
+	before   S // what undo puts back
+	encoded  []byte
+	result   R             // what Apply has answered, if that is to be remembered
+	answered recent.Answer // of the event that Apply has done, if it is to be remembered
+	undo     *S            // the state that Apply is changing; nil: nothing to put back
+	run      *shard.Run    // that is being carried out, if the table is timed
+	moved    bool          // a key was inserted or deleted since entries were touched
 }
 
 // NewStore makes the empty state of one partition.
@@ -64,6 +67,9 @@ func (p *program[K, S, E, R]) Apply(r *shard.Run, to int) {
 			op.Err = st.read(op)
 			continue
 		}
+		if op.Stamp != shard.StampNone && !r.Replay && st.skips(op, r.Now) {
+			continue
+		}
 		if err := st.carryOut(op, r.Replay); err != nil {
 			op.Err = err
 			continue
@@ -79,6 +85,7 @@ type store[K comparable, S, E, R any] struct {
 	slab    slab.Table // not behind a pointer: one cache miss less for each event
 	heap    heap[S]
 	times   *times             // nil: the table has neither timers nor deadlines
+	extras  *extras            // nil: there are none
 	_       [storePadding]byte // to whole cache lines: what a lookup reads is in the first
 }
 
@@ -92,6 +99,7 @@ type unlined struct {
 	_ slab.Table
 	_ heap[byte]
 	_ unsafe.Pointer // times
+	_ unsafe.Pointer // extras
 }
 
 // cell is what the slab holds of a state with pointers.
@@ -113,13 +121,13 @@ func (st *store[K, S, E, R]) Bytes() int {
 	if st.program.binding.table.hidden {
 		return 0
 	}
-	return st.slab.Bytes() + st.heap.bytes() + st.times.bytes()
+	return st.slab.Bytes() + st.heap.bytes() + st.times.bytes() + st.extras.bytes()
 }
 
 // Drop gives back the memory of a store that nobody will use any more.
 func (st *store[K, S, E, R]) Drop() {
 	st.slab.Release()
-	st.heap = heap[S]{}
+	st.heap, st.extras = heap[S]{}, nil
 	if st.times != nil {
 		st.times.queue = nil
 	}
@@ -199,12 +207,18 @@ func (st *store[K, S, E, R]) fold(op *shard.Operation, replay bool) error {
 	}
 	p.context.renew() // Check may have used it; a replay leaves it out
 	result := spec.Apply(&p.context, state, *e)
+	if op.Stamp == shard.StampID {
+		p.answer(result)
+	}
 	p.undo = nil
 	if !found || p.context.deleted {
 		at = st.keep(op, state, at, found)
 	}
 	if st.times != nil && at != nil {
 		st.time(op, at, found)
+	}
+	if op.Stamp != shard.StampNone {
+		st.mark(op)
 	}
 	if op.Sink != nil {
 		deliver(op, p, result)

@@ -51,6 +51,13 @@ type Spec[K comparable, S, E, R any] struct {
 	StateCodec Codec[S]
 	EventCodec Codec[E]
 
+	// Once says which ids of events are remembered, for DoOnce. The zero value: none. It
+	// may differ at every open.
+	Once Once
+	// ResultCodec turns answers into bytes that are remembered with ids; nil means what is
+	// built in. It is not used without Once.
+	ResultCodec Codec[R]
+
 	// Clone copies a state whose type holds pointers, so that a panic in Apply can be
 	// undone; nil means that StateCodec does it, which costs an encoding per event.
 	// It is not used for types without pointers.
@@ -134,7 +141,7 @@ func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
 	key, keyErr := keyCodec(spec.KeyCodec)
 	state, stateErr := valueCodec(spec.StateCodec, "StateCodec")
 	event, eventErr := valueCodec(spec.EventCodec, "EventCodec")
-	if err := errors.Join(keyErr, stateErr, eventErr); err != nil {
+	if err := errors.Join(keyErr, stateErr, eventErr, spec.checkOnce()); err != nil {
 		return tableEntry{}, fmt.Errorf("keyfold: table %q: %w", spec.Name, err)
 	}
 	present := schema{Version: spec.Version, Key: key.name, State: state.name, Event: event.name}
@@ -148,6 +155,15 @@ func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
 		}
 	}
 	return entry, nil
+}
+
+// checkOnce says why ids cannot be remembered as the spec says.
+func (spec *Spec[K, S, E, R]) checkOnce() error {
+	once, err := spec.Once.complete()
+	if err == nil && once.on() {
+		_, err = valueCodec(spec.ResultCodec, "ResultCodec")
+	}
+	return err
 }
 
 // layoutBytesMax is the length of the longest description of a type in the manifest.
@@ -171,6 +187,9 @@ func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
 	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
 	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
 	b.times = newTimeForm(b.stateBytes(), t.spec.TTL, t.spec.OnTimer != nil)
+	if b.once, _ = t.spec.Once.complete(); b.once.on() {
+		b.result, _ = valueCodec(t.spec.ResultCodec, "ResultCodec")
+	}
 	b.dense = b.key.dense > 0 && b.key.dense <= e.options.KeyBytesMax && b.event.dense > 0 && b.event.dense <= e.options.EventBytesMax
 	if b.dense {
 		b.form = shard.NewOpForm(id, b.key.dense, b.event.dense)

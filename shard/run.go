@@ -164,6 +164,9 @@ func (s *Shard) stretch() (to int, err error) {
 		return to, nil // reads need no room
 	}
 	if err := s.reserve(len(r.Ops[to].Record)); err != nil {
+		if s.known(&r.Ops[to]) {
+			return to + 1, nil // it will not be logged
+		}
 		return 0, err
 	}
 	room := s.log.frameMax - s.log.frame.Len() - timeMarkBytes
@@ -176,6 +179,15 @@ func (s *Shard) stretch() (to int, err error) {
 		}
 	}
 	return to, nil
+}
+
+// known says that an event was done before, so that it needs no room.
+func (s *Shard) known(op *Operation) bool {
+	if op.Stamp == StampNone || s.failed() {
+		return false
+	}
+	m, ok := s.programs[op.Table].(Rememberer)
+	return ok && m.Known(op, s.run.Now)
 }
 
 // applySome carries out operations up to to, or until a function of a table does not

@@ -134,6 +134,17 @@ type Store interface {
 	Bytes() int
 }
 
+// FormExtras is the first form of blocks that hold no keys, but what a store keeps beside
+// them.
+const FormExtras = 2
+
+// A Rememberer is a program that knows events that were done before.
+type Rememberer interface {
+	// Known says whether an event that bears a stamp was done before, by the time now, so
+	// that Apply will skip it.
+	Known(op *Operation, now int64) bool
+}
+
 // An Image is a frozen copy of a store. It may be used by one goroutine at a time,
 // and belongs to whoever was given it.
 type Image interface {

@@ -113,7 +113,7 @@ func TestVerifyAsJSON(t *testing.T) {
 		Faults         []struct{ Meaning, Path, Text string }
 	}
 	if err := json.Unmarshal([]byte(o.out), &v); err != nil || o.code != exitRefused || v.Whole || !v.Refused || !strings.Contains(v.Why, "CURRENT") ||
-		len(v.Tables) != 1 || v.Tables[0].Key != "string" || len(v.Faults) != 1 || v.Faults[0].Meaning != "refused" {
+		len(v.Tables) != 2 || v.Tables[0].Key != "string" || len(v.Faults) != 1 || v.Faults[0].Meaning != "refused" {
 		t.Errorf("%v, %v\n%s%s", v, err, o.out, o.err)
 	}
 }

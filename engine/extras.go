@@ -1,0 +1,127 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/keyfold/keyfold/internal/recent"
+	"github.com/keyfold/keyfold/shard"
+)
+
+// extras are what a store keeps beside keys and states. In an image they are blocks of
+// forms of their own. Integers are little-endian.
+//
+//	size  field    of a block of ids, form 2
+//	   8  answers  xxh3 of the name of the codec of the answers
+//	   …  ids      as package recent has them, the oldest first
+type extras struct {
+	ids recent.Set
+}
+
+// formIDs is the form of a block of ids.
+const formIDs = shard.FormExtras
+
+// idsHeaderBytes is what stands in front of the ids of a block.
+const idsHeaderBytes = 8
+
+// extra returns the extras, which are made when they are needed first.
+func (st *store[K, S, E, R]) extra() *extras {
+	if st.extras == nil {
+		st.extras = &extras{}
+	}
+	return st.extras
+}
+
+func (x *extras) bytes() int {
+	if x == nil {
+		return 0
+	}
+	return x.ids.Bytes()
+}
+
+// skips says that an event that bears a stamp was done before, and answers it.
+func (st *store[K, S, E, R]) skips(op *shard.Operation, now int64) bool {
+	if op.Stamp == shard.StampID {
+		if a, known := st.recall(op, now); known {
+			st.again(op, a)
+			return true
+		}
+	}
+	return false
+}
+
+// Known says whether an event that bears a stamp was done before, by the time now. There
+// need be no room in the log for it.
+func (p *program[K, S, E, R]) Known(op *shard.Operation, now int64) bool {
+	_, known := op.Store.(*store[K, S, E, R]).recall(op, now)
+	return known && op.Stamp == shard.StampID
+}
+
+// mark keeps what the stamp of an event that was done says.
+func (st *store[K, S, E, R]) mark(op *shard.Operation) {
+	if op.Stamp == shard.StampID {
+		st.remember(op)
+	}
+}
+
+// A frozenExtras is a copy of extras.
+type frozenExtras struct {
+	ids   []byte
+	count int
+	codec uint64 // of the answers
+	block []byte
+}
+
+// freeze copies the extras of a store.
+func (f *frozenExtras) freeze(x *extras, codec string) {
+	f.ids, f.count = f.ids[:0], 0
+	if x == nil {
+		return
+	}
+	f.ids, f.count, f.codec = append(f.ids, x.ids.Raw()...), x.ids.Len(), xxh3.HashString(codec)
+}
+
+// blocks hands out the extras in blocks of about limit bytes.
+func (f *frozenExtras) blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
+	rest := f.ids
+	for len(rest) > 0 {
+		f.block = binary.LittleEndian.AppendUint64(f.block[:0], f.codec)
+		entries := uint32(0)
+		for len(rest) > 0 && (entries == 0 || len(f.block) < limit) {
+			n := recent.FirstBytes(rest)
+			f.block = append(f.block, rest[:n]...)
+			rest = rest[n:]
+			entries++
+		}
+		if err := yield(formIDs, entries, f.block); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadIDs adds a block of ids. A table that remembers none any more lets go of them.
+// Answers of another type are lost.
+func (st *store[K, S, E, R]) loadIDs(entries uint32, data []byte) error {
+	b := st.program.binding
+	if len(data) < idsHeaderBytes {
+		return fmt.Errorf("%w: a block of ids has %d bytes", errEntry, len(data))
+	}
+	if !b.once.on() {
+		return nil
+	}
+	ids := &st.extra().ids
+	from := ids.Len()
+	if err := ids.Load(int(entries), data[idsHeaderBytes:]); err != nil {
+		return fmt.Errorf("%w: %w", errEntry, err)
+	}
+	if binary.LittleEndian.Uint64(data) != xxh3.HashString(b.result.name) {
+		ids.LoseAnswers(from)
+	}
+	for ids.Len() > b.once.Ids {
+		ids.DropOldest()
+	}
+	return nil
+}
