@@ -189,3 +189,39 @@ func TestInspectReadsStoresOfOlderFormats(t *testing.T) {
 	}
 	must(t, i.Close())
 }
+
+// TestInspectPassesOverClocks: a log of a table with timers has records that are of no
+// key, and firings that have no event.
+func TestInspectPassesOverClocks(t *testing.T) {
+	table := engine.NewTable(engine.Spec[string, int64, int64, struct{}]{
+		Name: "timed",
+		Apply: func(c *engine.Context[string], s *int64, e int64) struct{} {
+			*s += e
+			c.SetTimer(c.Now())
+			return struct{}{}
+		},
+		OnTimer: func(_ *engine.Context[string], s *int64) { *s = 0 },
+	})
+	l := newLab(t, smallStore(), table)
+	for i := range int64(3) {
+		do(t, table, "a", i)
+		l.now.Add(1e9)
+		must(t, l.moved(t.Context()))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = l.engine.Shutdown(ctx) // without a snapshot
+	i := l.inspector()
+	defer func() { must(t, i.Close()) }()
+	stamps := make(map[string]int)
+	for e, err := range i.Log(context.Background(), "", "") {
+		must(t, err)
+		stamps[e.Kind+" "+e.Stamp]++
+	}
+	if stamps["event "] == 0 || stamps["event timer"] == 0 || len(stamps) != 2 {
+		t.Errorf("%v", stamps)
+	}
+	if v, err := l.look(); err == nil {
+		t.Errorf("there are two who look: %+v", v)
+	}
+}

@@ -107,6 +107,9 @@ func Fold[K comparable, S, E any](name string, fold func(c *Context[K], s *S, e 
 	return NewTable(spec)
 }
 
+// Spec is the declaration of the table.
+func (t *Table[K, S, E, R]) Spec() Spec[K, S, E, R] { return t.spec }
+
 // Name is the name of the table.
 func (t *Table[K, S, E, R]) Name() string { return t.spec.Name }
 

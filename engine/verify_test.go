@@ -36,7 +36,8 @@ func shelf(t *testing.T) *lab {
 		}
 	}
 	l.die(crashfs.Kept)
-	l.broken = true // it is not opened again
+	l.broken = true                                             // it is not opened again
+	must(t, fsys.RemoveTree(l.disk, shelfShard+"log/00000001")) // which may have been under way
 	return l
 }
 

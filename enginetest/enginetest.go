@@ -1,5 +1,7 @@
-// Package enginetest opens engines in memory, for the tests of programs that embed
-// one: with a clock that the test advances, and a disk that it can crash.
+// Package enginetest is for the tests of programs that embed an engine. [Open] opens one
+// in memory, with a clock that the test advances, and a disk that it can crash. [Check]
+// tries whether a table keeps what the engine demands of its functions and codecs, and
+// [Golden] whether stores of its older versions still open.
 package enginetest
 
 import (

@@ -107,6 +107,9 @@ func (r *logReader) frame(generation uint64, f wal.FrameView) (err error) {
 		case beginTable, partTable, commitTable:
 			err = r.adoption(&rec)
 		default:
+			if rec.table >= controlTables {
+				continue
+			}
 			r.event(&rec, written)
 		}
 		if err == nil {
