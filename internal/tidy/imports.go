@@ -12,6 +12,7 @@ import (
 var layers = map[string]int{
 	"testdata":   0,
 	"internal":   1,
+	"window":     1,
 	"wal":        2,
 	"snapshot":   2,
 	"shard":      3,
@@ -69,8 +70,8 @@ func judgeImport(s *source, dir string) string {
 	switch {
 	case !known:
 		return fmt.Sprintf("%s has no place among the layers; give it one in internal/tidy/imports.go", to)
-	case from == "examples" && dir != "engine" && !(s.test() && to == "enginetest"):
-		return "an example shows what a user can do, so it imports engine and nothing else of ours"
+	case from == "examples" && dir != "engine" && dir != "window" && !(s.test() && to == "enginetest"):
+		return "an example shows what a user can do, so it imports engine and window and nothing else of ours"
 	case from != to && below >= height:
 		return fmt.Sprintf("%s must not import %s: imports point down, see internal/tidy/imports.go; move what is shared below both", from, dir)
 	}
