@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/keyfold/keyfold/engine"
 )
@@ -41,6 +42,32 @@ func newAllocRig(t *testing.T) *allocRig {
 	must(t, err)
 	t.Cleanup(func() { must(t, e.Close()) })
 	return &allocRig{t, table, e}
+}
+
+// Goal: neither events nor firings of a table with timers and a TTL allocate.
+func TestTimersWithoutPointersAllocateNothing(t *testing.T) {
+	table := engine.NewTable(engine.Spec[[16]byte, sum, int64, int64]{
+		Name: "sums", TTL: engine.TTL{Idle: time.Hour},
+		Apply: func(c *engine.Context[[16]byte], s *sum, e int64) int64 {
+			c.SetTimer(c.Now().Add(time.Millisecond))
+			s.Count++
+			return s.Count
+		},
+		OnTimer: func(c *engine.Context[[16]byte], s *sum) { s.Total++ },
+	})
+	e, err := engine.Open(context.Background(), filepath.Join(t.TempDir(), "store"), engine.Options{Shards: 1}, table)
+	must(t, err)
+	t.Cleanup(func() { must(t, e.Close()) })
+	r := &allocRig{t, table, e}
+	send := r.sends()
+	send(50_000)
+	const n = 200_000
+	count := mallocs(func() { send(n) })
+	stats, err := e.Stats(context.Background())
+	must(t, err)
+	if each := float64(count) / n; each >= 0.01 || stats.Fired.Timers < 1000 {
+		t.Errorf("%.4f allocations an event; %d firings", each, stats.Fired.Timers)
+	}
 }
 
 func allocKey(i int) [16]byte { return [16]byte{byte(i), byte(i >> 8 & 3)} }

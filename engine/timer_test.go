@@ -1,12 +1,14 @@
 package engine_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/enginetest"
+	"github.com/keyfold/keyfold/internal/crashfs"
 )
 
 // A wait is a state with a timer: its events say when it is to be called.
@@ -119,4 +121,44 @@ func TestKeyLivesAsLongAsItsTTLSays(t *testing.T) {
 	if all := everything(t, table); len(all) != 1 || all["busy"] != 1 {
 		t.Fatal(all) // made again after two hours
 	}
+}
+
+// Goal: what looks at a store without its program counts firings as its partitions do.
+func TestStoreWithTimersIsWholeForWhoeverLooksAtIt(t *testing.T) {
+	table := waits(func(s *engine.Spec[string, wait, int64, int64]) { s.TTL = engine.TTL{Idle: time.Minute} })
+	l := newLab(t, engine.Options{Shards: 1, Partitions: 4}, table)
+	for i := range 20 {
+		do(t, table, fmt.Sprint("key-", i), int64(i))
+	}
+	l.now.Add(int64(10 * time.Second))
+	must(t, l.moved(t.Context()))
+	must(t, l.engine.Snapshot(t.Context()))
+	do(t, table, "key-0", 1)
+	l.now.Add(int64(2 * time.Minute))
+	must(t, l.moved(t.Context()))
+	stats, err := l.engine.Stats(t.Context())
+	must(t, err)
+	l.die(crashfs.Kept)
+	v, err := l.look()
+	if must(t, err); !v.Whole() || len(v.Faults) > 0 {
+		t.Fatalf("%+v", v)
+	}
+	i := l.inspector()
+	timers, last := 0, make([]uint64, 4)
+	for e, err := range i.Log(t.Context(), "", "") {
+		if must(t, err); e.Stamp == "timer" {
+			timers++
+		}
+		last[e.Partition] = e.Sequence
+	}
+	for p, want := range stats.Partitions {
+		if last[p] != want.Events {
+			t.Errorf("partition %d ends with %d, want %d", p, last[p], want.Events)
+		}
+	}
+	if want := stats.Fired.Timers + stats.Fired.Expired; uint64(timers) != want || want < 30 {
+		t.Errorf("%d firings are shown of %d", timers, want)
+	}
+	must(t, i.Close())
+	l.open()
 }

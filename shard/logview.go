@@ -104,6 +104,8 @@ func (r *logReader) frame(generation uint64, f wal.FrameView) (err error) {
 		case timeMarkTable:
 			e.Time = rec.time()
 			continue
+		case clockTable:
+			continue
 		case beginTable, partTable, commitTable:
 			err = r.adoption(&rec)
 		default:
