@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"sync/atomic"
 	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
@@ -11,7 +12,8 @@ type binding[K comparable, S, E, R any] struct {
 	table  *Table[K, S, E, R]
 	engine *Engine
 	id     uint16
-	entry  tableEntry // of the manifest
+	entry  tableEntry   // of the manifest
+	lifted atomic.Int64 // states; the loads of workers add up for Open
 	key    codec[K]
 	state  codec[S]
 	event  codec[E]
@@ -31,6 +33,7 @@ type attachment interface {
 	stops() bool
 	ready()
 	show(key []byte, whole bool) string
+	liftedStates() int
 }
 
 // ready opens the table to calls.
@@ -39,9 +42,12 @@ func (b *binding[K, S, E, R]) ready() { b.table.open.Store(b) }
 // Schema is the number of the schema that the table is written under.
 func (b *binding[K, S, E, R]) Schema() uint32 { return b.entry.number() }
 
+// liftedStates is how many states were lifted from older schemas.
+func (b *binding[K, S, E, R]) liftedStates() int { return int(b.lifted.Load()) }
+
 // Bind makes the part of the table that one shard uses.
 func (b *binding[K, S, E, R]) Bind() shard.Program {
-	p := &program[K, S, E, R]{binding: b}
+	p := &program[K, S, E, R]{binding: b, events: &b.event}
 	p.context.keys, p.context.timers = &b.key, b.table.spec.OnTimer != nil
 	return p
 }

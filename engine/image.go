@@ -207,6 +207,8 @@ func takeField(data []byte) (field, rest []byte, err error) {
 // Load adds the entries of a block to the store.
 func (st *store[K, S, E, R]) Load(form uint8, entries uint32, data []byte) error {
 	switch {
+	case st.program.lifting != nil && (form == formEntries || form == formRecords):
+		return st.lift(form, entries, data)
 	case form == formEntries:
 		return st.loadEntries(entries, data)
 	case form == formRecords && st.program.binding.state.pointerFree:
@@ -273,6 +275,9 @@ func (st *store[K, S, E, R]) loadEntry(key, encoded []byte) error {
 		st.times.unset = true
 	}
 	if err := st.loadState(p, encoded); err != nil {
+		if st.program.lifting != nil {
+			return fmt.Errorf("keyfold: table %q: the state of key %s: %w", b.table.spec.Name, b.show(key, true), err)
+		}
 		return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
 	}
 	return nil
@@ -295,6 +300,9 @@ func (st *store[K, S, E, R]) reserve(entries uint32, data []byte) error {
 // loadState sets the state of a key that is new, at p in the slab. One that is encoded
 // as it lies in memory is copied to its place.
 func (st *store[K, S, E, R]) loadState(p unsafe.Pointer, encoded []byte) error {
+	if st.program.lifting != nil {
+		return st.liftState(p, encoded)
+	}
 	state := &st.program.binding.state
 	if state.pointerFree && state.dense > 0 && state.dense == len(encoded) {
 		copy(unsafe.Slice((*byte)(p), state.dense), encoded)
@@ -305,12 +313,17 @@ func (st *store[K, S, E, R]) loadState(p unsafe.Pointer, encoded []byte) error {
 	if err := state.decodeValue(encoded, &st.program.scratch); err != nil {
 		return err
 	}
-	if state.pointerFree {
-		*(*S)(p) = st.program.scratch
-	} else {
-		*(*cell)(p) = st.heap.put(&st.program.scratch)
-	}
+	st.set(p, &st.program.scratch)
 	return nil
+}
+
+// set sets the state of a key that is new, at p in the slab.
+func (st *store[K, S, E, R]) set(p unsafe.Pointer, s *S) {
+	if st.program.binding.state.pointerFree {
+		*(*S)(p) = *s
+		return
+	}
+	*(*cell)(p) = st.heap.put(s)
 }
 
 // each decodes the entries of an image until yield returns false.

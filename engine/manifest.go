@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/keyfold/keyfold/internal/fsys"
-	"github.com/keyfold/keyfold/internal/layout"
 	"github.com/keyfold/keyfold/internal/mutant"
 	"github.com/keyfold/keyfold/shard"
 	"github.com/keyfold/keyfold/snapshot"
@@ -30,7 +29,7 @@ import (
 //	 2·p  owners      shard of each partition, u16
 //	   4  tables      count
 //	   …  each        name, then its history of schemas:
-//	   4  state       0: in use
+//	   4  state       0: in use; 1: dropped, and its states and events are as good as gone
 //	   4  first       number of the oldest schema that is kept
 //	   4  schemas     count, oldest first; the last one is the present one
 //	   …  each        version u32, then the layouts of key, state, event
@@ -51,31 +50,15 @@ type manifest struct {
 	Tables     []tableEntry
 }
 
-// A tableEntry is a table as the manifest knows it. Its place is the table's id.
-type tableEntry struct {
-	Name    string
-	First   uint32   // number of the oldest schema
-	Schemas []schema // oldest first; there is at least one
-}
-
-// A schema is what must be the same for bytes to mean the same.
-type schema struct {
-	Version           uint32
-	Key, State, Event string
-}
-
-// present is the schema that the table is written under.
-func (t *tableEntry) present() *schema { return &t.Schemas[len(t.Schemas)-1] }
-
-// number is the number of the present schema.
-func (t *tableEntry) number() uint32 { return t.First + uint32(len(t.Schemas)) - 1 }
-
 // Limits of the manifest.
 const (
 	manifestName    = "MANIFEST"
 	manifestKind    = "KFMANIFE"
 	manifestVersion = 2
 	manifestMax     = 8 << 20
+
+	tableInUse   uint32 = 0
+	tableDropped uint32 = 1
 )
 
 var errManifest = errors.New("the manifest does not say what it should")
@@ -96,7 +79,11 @@ func (m *manifest) encode() []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(m.Tables)))
 	for _, t := range m.Tables {
 		b = appendString(b, t.Name)
-		for _, v := range []uint32{0, t.First, uint32(len(t.Schemas))} {
+		state := tableInUse
+		if t.Dropped {
+			state = tableDropped
+		}
+		for _, v := range []uint32{state, t.First, uint32(len(t.Schemas))} {
 			b = binary.LittleEndian.AppendUint32(b, v)
 		}
 		for _, s := range t.Schemas {
@@ -151,10 +138,11 @@ func takeTable(r *fsys.Fields, version uint32) (t tableEntry, ok bool) {
 	t.Name = r.Text()
 	count := 1
 	if version > 1 {
-		if state := r.U32(); state != 0 {
+		state := r.U32()
+		if state > tableDropped {
 			return t, false
 		}
-		t.First = r.U32()
+		t.Dropped, t.First = state == tableDropped, r.U32()
 		count = r.Count(10)
 	}
 	for range count {
@@ -225,53 +213,50 @@ func (m *manifest) write(fs fsys.FS, dir string) error {
 // partitionBits is the number of hash bits that name a partition.
 func (m *manifest) partitionBits() uint { return uint(bits.TrailingZeros(uint(m.Partitions))) }
 
-// match compares the tables of the program with those of the store, and returns the
-// program's in the order of their ids. New tables are added to the manifest.
-func (m *manifest) match(tables []tableEntry) (ids []uint16, grown bool, err error) {
+// match compares the tables of the program with those of the store, and returns the ids
+// of the program's. What is new is added to the manifest. changed says that there was
+// something.
+func (m *manifest) match(tables []Definition) (ids []int, changed bool, err error) {
 	byName := make(map[string]int)
 	for id, t := range m.Tables {
 		byName[t.Name] = id
 	}
 	for _, t := range tables {
-		id, known := byName[t.Name]
-		if !known {
-			id = len(m.Tables)
-			m.Tables = append(m.Tables, t)
-			grown = true
-		} else if err := m.Tables[id].accepts(t); err != nil {
+		entry, lifts, err := t.describe()
+		if err != nil {
 			return nil, false, err
 		}
-		delete(byName, t.Name)
-		ids = append(ids, uint16(id))
-	}
-	for name, id := range byName {
-		return nil, false, &VersionError{
-			Table: name, Have: m.Tables[id].present().State, Want: "nothing",
-			Diff: "the store has this table, the program does not; its log cannot be replayed without it, so pass it to Open",
+		id, known := byName[entry.Name]
+		if !known {
+			id = m.add(entry)
 		}
-	}
-	return ids, grown, nil
-}
-
-// accepts says why a store with the entry t cannot be opened by a program with p.
-func (t *tableEntry) accepts(p tableEntry) error {
-	have, want := t.present(), p.present()
-	for _, part := range []struct{ what, have, want string }{
-		{"key", have.Key, want.Key}, {"state", have.State, want.State}, {"event", have.Event, want.Event},
-	} {
-		if part.have != part.want {
-			return &VersionError{
-				Table: t.Name, Have: part.have, Want: part.want,
-				Diff: fmt.Sprintf("its %s was %s, and is %s in the program: %s. Go back to the old type, or fold the data into a table of another name",
-					part.what, part.have, part.want, layout.Diff(part.have, part.want)),
+		grown := !known && id != noTable
+		if known {
+			if grown, err = m.Tables[id].accept(&entry, lifts); err != nil {
+				return nil, false, err
 			}
 		}
+		changed = changed || grown
+		delete(byName, entry.Name)
+		ids = append(ids, id)
 	}
-	if have.Version != want.Version {
-		return &VersionError{
-			Table: t.Name, Have: fmt.Sprint(have.Version), Want: fmt.Sprint(want.Version),
-			Diff: fmt.Sprintf("the store was written by version %d, the program has version %d. Run version %d, or give the new one another name", have.Version, want.Version, have.Version),
+	for _, id := range byName {
+		if t := &m.Tables[id]; !t.Dropped {
+			return nil, false, t.refusal(t.present().State, "nothing",
+				"the store has this table, the program does not; its log cannot be replayed without it, so pass it to Open, or Dropped(%q) to let it go for good", t.Name)
 		}
 	}
-	return nil
+	return ids, changed, nil
+}
+
+// noTable is the id of a table to be dropped that there is not.
+const noTable = -1
+
+// add adds a new table and returns its id.
+func (m *manifest) add(t tableEntry) int {
+	if t.Dropped {
+		return noTable
+	}
+	m.Tables = append(m.Tables, t)
+	return len(m.Tables) - 1
 }

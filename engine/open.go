@@ -45,7 +45,7 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 	e := &Engine{
 		dir: filepath.Clean(dir), options: o, memory: slab.NewArena(), moves: make(chan struct{}, 1), positions: newPositions(),
 	}
-	tables, entries, err := describeAll(tables, e.positions)
+	tables, err = describeAll(tables, e.positions)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 		return nil, err
 	}
 	e.operator.reporter = newReporter(o.Logger)
-	if err := e.open(ctx, tables, entries); err != nil {
+	if err := e.open(ctx, tables); err != nil {
 		e.operator.reporter.stop()
 		for _, t := range e.tables {
 			t.detach()
@@ -66,24 +66,23 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 }
 
 // describeAll checks the tables of the user, and adds one of the engine's own to them.
-func describeAll(tables []Definition, own Definition) (all []Definition, entries []tableEntry, err error) {
+func describeAll(tables []Definition, own Definition) (all []Definition, err error) {
 	if most := shard.TablesMax - 1; len(tables) == 0 || len(tables) > most {
-		return nil, nil, fmt.Errorf("keyfold: Open needs 1 to %d tables, not %d", most, len(tables))
+		return nil, fmt.Errorf("keyfold: Open needs 1 to %d tables, not %d", most, len(tables))
 	}
 	all = append(slices.Clone(tables), own)
 	names := make(map[string]bool)
 	for _, t := range all {
-		entry, err := t.describe()
+		entry, _, err := t.describe()
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		if names[entry.Name] {
-			return nil, nil, fmt.Errorf("%w: %q is given twice", ErrTableInUse, entry.Name)
+			return nil, fmt.Errorf("%w: %q is given twice", ErrTableInUse, entry.Name)
 		}
 		names[entry.Name] = true
-		entries = append(entries, entry)
 	}
-	return all, entries, nil
+	return all, nil
 }
 
 // enter makes the directory, if need be, and locks it.
@@ -108,7 +107,7 @@ func (e *Engine) enter() error {
 	return nil
 }
 
-func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableEntry) error {
+func (e *Engine) open(ctx context.Context, tables []Definition) error {
 	began := time.Now()
 	m, old, err := readManifest(e.options.Environment.FS, e.dir)
 	if err != nil {
@@ -127,7 +126,7 @@ func (e *Engine) open(ctx context.Context, tables []Definition, entries []tableE
 		return &VersionError{Have: fmt.Sprint(m.Partitions), Want: fmt.Sprint(p), Diff: fmt.Sprintf(
 			"it has %d partitions, which cannot be changed; set Options.Partitions to 0 or %d", m.Partitions, m.Partitions)}
 	}
-	ids, grown, err := m.match(entries)
+	ids, grown, err := m.match(tables)
 	if err != nil {
 		return err
 	}
@@ -182,15 +181,23 @@ func (e *Engine) found() (*manifest, error) {
 }
 
 // attach takes the tables and orders them by their ids.
-func (e *Engine) attach(tables []Definition, ids []uint16) error {
-	e.bindings = make([]attachment, len(tables))
+func (e *Engine) attach(tables []Definition, ids []int) error {
+	e.bindings = make([]attachment, len(e.manifest.Tables))
 	for i, t := range tables {
-		a, err := t.attach(e, ids[i])
+		if ids[i] == noTable {
+			continue
+		}
+		a, err := t.attach(e, uint16(ids[i]))
 		if err != nil {
 			return err
 		}
 		e.tables = append(e.tables, t)
 		e.bindings[ids[i]] = a
+	}
+	for id := range e.bindings {
+		if t := &e.manifest.Tables[id]; t.Dropped {
+			e.bindings[id] = &droppedBinding{t.number()}
+		}
 	}
 	return nil
 }
@@ -209,6 +216,9 @@ func (e *Engine) start(states []*shard.State, began time.Time) error {
 		if e.recovery.ShardsBefore == 0 {
 			e.recovery.add(state.Report)
 		}
+	}
+	for _, b := range e.bindings {
+		e.recovery.Lifted += b.liftedStates()
 	}
 	e.recovery.Duration = time.Since(began)
 	e.fleet.Store(&shards)

@@ -238,6 +238,7 @@ type Recovery struct {
 	Clean        bool            // every shard was closed: nothing was replayed
 	ShardsBefore int             // of the layout that was read, if the number has changed; else 0
 	Keys         int             // after recovery
+	Lifted       int             // states that were written under older schemas of their tables
 	Events       uint64          // replayed from the logs
 	TornBytes    int64           // dropped behind the last whole frame of the logs
 	Duration     time.Duration   // of Open

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/keyfold/keyfold/internal/hotkeys"
@@ -73,16 +72,13 @@ func (e *Engine) Stats(ctx context.Context) (Stats, error) {
 		At: time.Now(), TornBytes: e.recovery.TornBytes, Advice: e.operator.advice(),
 		Shards: make([]ShardStats, len(shards)), Failed: make([]error, len(shards)),
 		Partitions: make([]PartitionStats, e.manifest.Partitions),
-		Tables:     make([]TableStats, len(e.tables)),
+		Tables:     make([]TableStats, len(e.bindings)),
 	}
 	if e.inside() {
 		return out, ErrInside
 	}
-	own := 0
 	for i, t := range e.manifest.Tables[:len(out.Tables)] {
-		if out.Tables[i].Name = t.Name; t.Name == positionsName {
-			own = i
-		}
+		out.Tables[i].Name = t.Name
 	}
 	for i, owner := range e.route.Load().owner {
 		out.Partitions[i].Partition, out.Partitions[i].Shard = uint32(i), int(owner)
@@ -97,8 +93,19 @@ func (e *Engine) Stats(ctx context.Context) (Stats, error) {
 		out.add(i, found)
 		e.addHot(&out, i, found.Hot)
 	}
-	out.Tables = slices.Delete(out.Tables, own, own+1)
+	out.Tables = e.shown(out.Tables)
 	return out, nil
+}
+
+// shown leaves out tables that were dropped, and the engine's own.
+func (e *Engine) shown(tables []TableStats) []TableStats {
+	kept := tables[:0]
+	for id, t := range tables {
+		if !e.manifest.Tables[id].Dropped && t.Name != positionsName {
+			kept = append(kept, t)
+		}
+	}
+	return kept
 }
 
 // add takes over what a shard has found.

@@ -23,6 +23,9 @@ type program[K comparable, S, E, R any] struct {
 	undo     *S            // the state that Apply is changing; nil: nothing to put back
 	run      *shard.Run    // that is being carried out, if the table is timed
 	moved    bool          // a key was inserted or deleted since entries were touched
+
+	events  *codec[E]   // of the events that are applied: the table's, unless older ones are replayed
+	lifting *lifting[S] // of the states that are loaded; nil: they are as they should be
 }
 
 // NewStore makes the empty state of one partition.
@@ -32,14 +35,6 @@ func (p *program[K, S, E, R]) NewStore() shard.Store {
 		st.times = &times{form: &p.binding.times, slab: &st.slab}
 	}
 	return st
-}
-
-// Under makes the program ready for what was written under a schema of the table.
-func (p *program[K, S, E, R]) Under(number uint32) (unplayable, err error) {
-	if b := p.binding; number != b.Schema() {
-		return nil, fmt.Errorf("table %q has no schema %d", b.table.spec.Name, number)
-	}
-	return nil, nil
 }
 
 // Touch asks for the index words of operations.
@@ -229,7 +224,7 @@ func (st *store[K, S, E, R]) fold(op *shard.Operation, replay bool) error {
 // decodeEvent returns the event, which is borrowed: one that lies in the record as it
 // does in memory is not copied.
 func (p *program[K, S, E, R]) decodeEvent(encoded []byte) (*E, error) {
-	c := &p.binding.event
+	c := p.events
 	if c.dense > 0 && c.dense == len(encoded) {
 		at := unsafe.Pointer(unsafe.SliceData(encoded))
 		if uintptr(at)&(unsafe.Alignof(p.event)-1) == 0 {

@@ -15,9 +15,13 @@ type Spec[K comparable, S, E, R any] struct {
 	// Name tells the tables of a store apart. It is written to disk. It must not begin
 	// with "keyfold.".
 	Name string
-	// Version is that of Apply and of the meaning of S and E. A store that was written
-	// by another version is refused.
+	// Version is that of Apply and of the meaning of S and E. It must be raised when one
+	// of these changes, but not when S or E only gets fields at its end, which are zero in
+	// what was written before. What an older version has left is lifted by Upgrades; a
+	// program of an older version than the store is refused.
 	Version uint32
+	// Upgrades lift the states and events of older versions.
+	Upgrades []Upgrade
 
 	// Init makes the state of a key that has none; nil means the zero state. It must
 	// be deterministic.
@@ -118,7 +122,7 @@ type Definition interface {
 	// Name is the name of the table.
 	Name() string
 
-	describe() (tableEntry, error)
+	describe() (tableEntry, lifts, error)
 	attach(e *Engine, id uint16) (attachment, error)
 	detach()
 }
@@ -127,7 +131,15 @@ type Definition interface {
 const nameBytesMax = 255
 
 // describe checks the declaration and says what the manifest holds of it.
-func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
+func (t *Table[K, S, E, R]) describe() (tableEntry, lifts, error) {
+	entry, err := t.entry()
+	if err != nil {
+		return entry, lifts{}, err
+	}
+	return entry, t.lifts(entry.present()), nil
+}
+
+func (t *Table[K, S, E, R]) entry() (tableEntry, error) {
 	spec := &t.spec
 	if spec.Name == "" || len(spec.Name) > nameBytesMax {
 		return tableEntry{}, fmt.Errorf("keyfold: a table needs a name of 1 to %d bytes, not %q", nameBytesMax, spec.Name)
@@ -144,7 +156,7 @@ func (t *Table[K, S, E, R]) describe() (tableEntry, error) {
 	key, keyErr := keyCodec(spec.KeyCodec)
 	state, stateErr := valueCodec(spec.StateCodec, "StateCodec")
 	event, eventErr := valueCodec(spec.EventCodec, "EventCodec")
-	if err := errors.Join(keyErr, stateErr, eventErr, spec.checkOnce()); err != nil {
+	if err := errors.Join(keyErr, stateErr, eventErr, spec.checkOnce(), checkUpgrades(spec.Upgrades, spec.Version)); err != nil {
 		return tableEntry{}, fmt.Errorf("keyfold: table %q: %w", spec.Name, err)
 	}
 	present := schema{Version: spec.Version, Key: key.name, State: state.name, Event: event.name}

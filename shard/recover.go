@@ -39,6 +39,7 @@ func (e *CorruptError) Unwrap() error { return e.Err }
 type Report struct {
 	Shard         int
 	Clean         bool          // the store was closed; nothing had to be replayed
+	Older         bool          // what was read was written under older schemas of tables
 	Keys          int           // after recovery
 	SnapshotKeys  int           // loaded from the snapshot
 	SnapshotBytes int64         // read from the snapshot

@@ -71,6 +71,9 @@ type frozen struct {
 func (r *round) open(s *Shard, state *State) {
 	r.lane = newLane(s.roundWork, func(lost *PanicError) { r.job.err = lost }, s.Wake)
 	r.last, r.at = state.snapshot, state.snapshotAt
+	if state.Report.Older { // so that the next open has nothing to lift
+		r.phase = roundWanted
+	}
 }
 
 // ask starts a round, or one after the round that is under way; done is called on

@@ -120,6 +120,7 @@ func (w *worker) under(s schemas) error {
 			return fmt.Errorf("%w: table %d: %w", errJoin, table, err)
 		}
 		w.unplayable[table] = unplayable
+		w.found.Older = w.found.Older || number != w.shard.cfg.Tables[table].Schema()
 	}
 	return nil
 }

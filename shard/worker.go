@@ -202,6 +202,7 @@ func (w *worker) settle(report *Report) {
 	report.SnapshotBytes += w.found.SnapshotBytes
 	report.Events += w.found.Events
 	report.Skipped += w.found.Skipped
+	report.Older = report.Older || w.found.Older
 	report.Times.Read += w.found.Times.Read
 	report.Times.Build += w.found.Times.Build
 	report.Times.Scan += w.found.Times.Scan

@@ -81,8 +81,13 @@ func compile(t reflect.Type, b builder) (*Layout, error) {
 	}
 	l := &Layout{text: b.text.String(), moves: b.moves, pointerFree: pointerFree(t)}
 	l.size = sizeOf(l.moves)
-	l.dense = len(l.moves) == 0 || len(l.moves) == 1 && l.moves[0].kind == moveBytes && l.moves[0].offset == 0
+	l.dense = isDense(l.moves)
 	return l, nil
+}
+
+// isDense says whether moves copy the beginning of the memory as it is.
+func isDense(moves []move) bool {
+	return len(moves) == 0 || len(moves) == 1 && moves[0].kind == moveBytes && moves[0].offset == 0
 }
 
 // add adds a value of type t at offset at.
@@ -179,16 +184,21 @@ func (b *builder) addArray(t reflect.Type, at uintptr, path string) error {
 		return err
 	}
 	b.text.WriteString("[" + strconv.Itoa(t.Len()) + "]" + one.text.String())
-	switch {
-	case n == 0 || len(one.moves) == 0:
-	case len(one.moves) == 1 && one.moves[0].isRun() && one.moves[0].bytes == stride:
-		b.push(move{kind: one.moves[0].kind, offset: at, bytes: n * stride})
-	case n <= flatMovesMax && n*uintptr(len(one.moves)) <= flatMovesMax:
-		b.pushEach(one.moves, at, n, stride)
-	default:
-		b.push(move{kind: moveLoop, offset: at, count: int(n), stride: stride, body: one.moves})
-	}
+	b.pushArray(one.moves, at, n, stride)
 	return nil
+}
+
+// pushArray adds n elements that lie stride bytes apart, by the moves of one.
+func (b *builder) pushArray(one []move, at, n, stride uintptr) {
+	switch {
+	case n == 0 || len(one) == 0:
+	case len(one) == 1 && one[0].isRun() && one[0].offset == 0 && one[0].bytes == stride:
+		b.push(move{kind: one[0].kind, offset: at, bytes: n * stride})
+	case n <= flatMovesMax && n*uintptr(len(one)) <= flatMovesMax:
+		b.pushEach(one, at, n, stride)
+	default:
+		b.push(move{kind: moveLoop, offset: at, count: int(n), stride: stride, body: one})
+	}
 }
 
 // pushEach adds the moves of n elements that lie stride bytes apart from at on.
