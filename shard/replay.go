@@ -146,14 +146,22 @@ func (w *worker) begin(start wal.Start, first bool) error {
 		}
 		reach.log = at
 	}
+	for id, epoch := range starts.gone {
+		if int(id) < len(w.reach) && w.shard.theirs[id] == w && w.reach[id].stamp != (holding{}) && w.reach[id].stamp.epoch < epoch {
+			w.leftBefore(id, holding{epoch: epoch - 1, sequence: w.reach[id].stamp.sequence})
+		}
+	}
 	return nil
 }
 
-// leftBefore takes note of a partition that left before the snapshot came to it: it was
-// published because another shard had adopted it, durably, and what this log has of it is
-// of no use. Resolve makes sure of that.
+// leftBefore takes note of a partition that left before the snapshot came to it, or before
+// the generation began when nothing was logged between the two: another shard had adopted
+// it, durably, and what this shard has of it is of no use. Resolve makes sure of that.
 func (w *worker) leftBefore(id uint32, at holding) {
 	w.reach[id] = reach{log: at, left: true}
+	if p := w.parts[id]; p != nil {
+		p.drop()
+	}
 	w.parts[id] = nil
 	for _, stores := range w.stores {
 		stores[id] = nil
