@@ -21,11 +21,12 @@ type content struct {
 	size   int64
 }
 
-// clone gives a content that can be changed. The original must not be changed
-// afterwards: its file system has crashed.
+// clone gives a content that can be changed, and so can the original: neither owns the
+// chunks any more.
 func (c *content) clone() content {
 	chunks := make([]chunk, len(c.chunks))
 	for i := range chunks {
+		c.chunks[i].owned = false
 		chunks[i].data = c.chunks[i].data
 	}
 	return content{chunks: chunks, size: c.size}

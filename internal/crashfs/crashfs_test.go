@@ -198,6 +198,22 @@ func TestDisksOfOneCrashDoNotShareWhatIsWrittenToThem(t *testing.T) {
 	requireText(t, disks[2], "f", "01234567892")
 }
 
+func TestWhatIsLeftDoesNotShareWhatIsWrittenAfterwards(t *testing.T) {
+	for _, model := range Models(7) {
+		fs := New()
+		f := create(t, fs, "f", "abc")
+		mustSyncDir(t, fs, "/")
+		left := fs.Left(model)
+		mustWrite(t, f, "def")
+		mustSync(t, f)
+		if _, err := f.WriteAt([]byte("X"), 0); err != nil {
+			t.Fatal(err)
+		}
+		requireText(t, left, "f", "abc")
+		requireText(t, fs, "f", "Xbcdef")
+	}
+}
+
 func TestEqualSeedsGiveEqualDisks(t *testing.T) {
 	build := func(m Model) string {
 		fs := New()

@@ -17,7 +17,7 @@ func TestHookSeesEveryOperationBeforeItRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	requireText(t, fs, "f", "x")
-	want := []string{"1: remove f.tmp", "2: create f.tmp", "3: write f.tmp", "4: sync f.tmp", "4: close f.tmp",
+	want := []string{"0: lstat f.tmp", "1: remove f.tmp", "2: create f.tmp", "3: write f.tmp", "4: sync f.tmp", "4: close f.tmp",
 		"5: rename f.tmp", "6: syncdir .", "6: open f", "6: size f", "6: read f", "6: close f"}
 	if !slices.Equal(seen, want) {
 		t.Fatalf("got %q", seen)
