@@ -51,6 +51,9 @@ func (r *row) cycle(s *drive.Store, l load.Life, by cutter) {
 	c.UntilAcked(target, time.Second)
 	_, _ = c.Until(time.Duration(r.random.Int64N(int64(20*time.Millisecond))), func() (bool, error) { return false, nil })
 	r.check(by.end(r, c))
+	if r.random.IntN(4) == 0 {
+		r.check(s.Verify())
+	}
 	r.Cycles++
 }
 

@@ -23,7 +23,7 @@ func randomOrders(r *rand.Rand, l load.Life) load.Orders {
 		Sync:         pick(r, engine.SyncAlways, engine.SyncAlways, engine.SyncInterval, engine.SyncNever),
 		SegmentBytes: pick(r, 4<<10, 32<<10, 1<<20), SnapshotBytes: pick[int64](r, 16<<10, 256<<10, 4<<20),
 		Door: pick(r, load.Do, load.Batch, load.Producer, load.Source), Ack: pick(r, engine.Durable, engine.Durable, engine.Written, engine.Applied),
-		Moves: r.IntN(3) > 0, Snapshots: r.IntN(2) == 0, ClockJumps: r.IntN(3) == 0,
+		Moves: r.IntN(3) > 0, Snapshots: r.IntN(2) == 0, ClockJumps: r.IntN(3) == 0, Lulls: r.IntN(3) == 0,
 		Events: 20_000,
 	}
 	if o.Sync == engine.SyncNever && o.Ack == engine.Durable {

@@ -2,6 +2,7 @@ package torture
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,6 +34,7 @@ type moment struct {
 	child  *drive.Child
 	marks  *drive.Ended // of the child, if it has opened the store
 	opened *drive.Store // what it has found then
+	gone   bool         // the child is gone, and its marks are the last
 }
 
 // must is what the store must hold if the power is cut at the moment.
@@ -66,7 +68,9 @@ func copyOf(disk *crashfs.FS) *crashfs.FS { return disk.Left(crashfs.Model{Data:
 // note is called by the disk before each operation.
 func (c *recording) note(n int) {
 	now := *c.now.Load()
-	now.marks = now.child.Marks()
+	if !now.gone {
+		now.marks = now.child.Marks()
+	}
 	c.moments = append(c.moments[:min(n, len(c.moments))], now)
 	if len(c.moments) != n+1 {
 		panic(fmt.Sprintf("operation %d is the %d that was noted", n, len(c.moments)))
@@ -85,20 +89,19 @@ func (c *recording) run(r *row, o load.Orders) {
 	if err == nil {
 		err = m.opened.Judge(m.child.Found())
 	}
-	switch {
-	case err != nil:
-		_ = m.child.EndBy() // the error is known
-	case o.Close:
-		err = m.child.Finish()
-	case o.Events > 0:
+	if err == nil && o.Events > 0 && !o.Close {
 		err = m.child.Sent()
-		fallthrough
-	default:
-		if err == nil {
-			err = m.child.EndBy()
-		}
 	}
-	r.check(err)
+	if o.Close && err == nil {
+		err = m.child.Process.Finish()
+	} else {
+		err = errors.Join(err, m.child.Kill())
+	}
+	// What the kernel still does for it must find the marks as they were.
+	last := *m
+	last.gone, last.marks = true, m.child.Marks()
+	c.now.Store(&last)
+	r.check(errors.Join(err, m.child.EndBy()))
 }
 
 // A cutting is one disk as a cut of the power has left it.

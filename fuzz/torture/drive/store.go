@@ -4,6 +4,7 @@
 package drive
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -113,6 +114,18 @@ func (c *Child) Begin() (err error) {
 	c.began = time.Now()
 	if c.Process, err = child.Start(cmd); err != nil {
 		return errors.Join(err, c.Board.Close())
+	}
+	return nil
+}
+
+// Verify says what engine.Verify finds wrong with the store, which nobody may have open.
+func (s *Store) Verify() error {
+	v, err := engine.Verify(context.Background(), s.Dir, engine.VerifyOptions{})
+	if err != nil {
+		return violated("Verify can say nothing: %w", err)
+	}
+	if v.Ready && !v.Whole() {
+		return violated("Verify finds %+v", v.Faults)
 	}
 	return nil
 }

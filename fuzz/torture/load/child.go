@@ -25,6 +25,8 @@ type child struct {
 	alarms  *alarms
 	ahead   *atomic.Int64 // how far the clock is ahead; the commotion stores, the engine loads
 	board   *Board
+	quiet   sync.RWMutex // held by a lull; senders wait for it
+	feeds   feeds
 }
 
 // Run does what the orders in a file say. It ends when they are done and say that the
@@ -127,6 +129,9 @@ func (c *child) send(ctx context.Context, found *Found) error {
 	var beside sync.WaitGroup
 	var moved error
 	beside.Go(func() { moved = c.commotion(running) })
+	if c.orders.Lulls {
+		beside.Go(func() { c.lulls(running) })
+	}
 	err := c.senders(ctx, found)
 	over()
 	beside.Wait()
@@ -151,6 +156,30 @@ func (c *child) commotion(ctx context.Context) error {
 			return fmt.Errorf("load: commotion: %w", err)
 		}
 	}
+}
+
+// lulls makes nothing be sent for some milliseconds, again and again, until ctx ends.
+func (c *child) lulls(ctx context.Context) {
+	random := rand.New(rand.NewPCG(c.orders.Life.Seed, c.orders.Life.Number+1))
+	wait := func() {
+		select {
+		case <-time.After(time.Duration(random.Int64N(int64(4 * lullMax)))):
+		case <-ctx.Done():
+		}
+	}
+	for ctx.Err() == nil {
+		wait()
+		c.quiet.Lock()
+		wait()
+		c.quiet.Unlock()
+		c.feeds.wake()
+	}
+}
+
+// awaitNoLull waits until no lull is on.
+func (c *child) awaitNoLull() {
+	c.quiet.RLock()
+	defer c.quiet.RUnlock()
 }
 
 func (c *child) act(ctx context.Context, random *rand.Rand) error {

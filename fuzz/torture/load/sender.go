@@ -63,6 +63,7 @@ func (c *child) ackOf(s Step) engine.Ack {
 func (c *child) sendEach(ctx context.Context, p int, first uint64) error {
 	m := &c.board.Partitions[p]
 	for i := first; i < first+c.orders.Events; {
+		c.awaitNoLull()
 		n, s := c.orders.Life.Planned(p, i)
 		ack := c.ackOf(s)
 		m.Submitted.Store(i + 1)
@@ -139,6 +140,7 @@ const batchMax = 9
 func (c *child) sendBatches(ctx context.Context, p int, first uint64) error {
 	m, b := &c.board.Partitions[p], c.engine.Batch()
 	for i := first; i < first+c.orders.Events; {
+		c.awaitNoLull()
 		var results [batchMax]engine.Result[Tally]
 		_, s := c.orders.Life.Planned(p, i)
 		count, ack := 1+int(s.Number%batchMax), c.ackOf(s)
@@ -202,6 +204,7 @@ func (c *child) sendStream(ctx context.Context, p int, first uint64) error {
 		return err
 	}
 	for i := first; i < first+c.orders.Events; i++ {
+		c.awaitNoLull()
 		n, step := c.orders.Life.Planned(p, i)
 		m.Submitted.Store(i + 1)
 		if err := s.Send(ctx, n.Key, step); err != nil {
@@ -242,6 +245,7 @@ func (c *child) sendSources(ctx context.Context, found *Found) error {
 			return err
 		}
 		feeds = append(feeds, feed)
+		c.feeds.add(feed)
 	}
 	for _, f := range feeds {
 		if err := f.Wait(ctx); err != nil && !c.excused(err) {
@@ -262,6 +266,26 @@ func (c *child) consume(ctx context.Context, r *reading) (*engine.Feed, error) {
 	return c.tallies.Consume(ctx, r, o)
 }
 
+// feeds are those that a lull has to wake when it ends.
+type feeds struct {
+	mu   sync.Mutex // guards list
+	list []*engine.Feed
+}
+
+func (f *feeds) add(feed *engine.Feed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.list = append(f.list, feed)
+}
+
+func (f *feeds) wake() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, feed := range f.list {
+		feed.Wake()
+	}
+}
+
 // A reading is a source with the events of some partitions, in turn. It belongs to the
 // shard that polls it.
 type reading struct {
@@ -273,6 +297,10 @@ type reading struct {
 
 // Poll gives the next events.
 func (r *reading) Poll(records []engine.Record[string, Step]) (int, error) {
+	if !r.child.quiet.TryRLock() {
+		return 0, nil // the lull will wake the feed
+	}
+	defer r.child.quiet.RUnlock()
 	for k := range records {
 		round := r.polled / uint64(len(r.partitions))
 		if round == r.child.orders.Events {
