@@ -48,7 +48,8 @@ const fullPatience = 20 * time.Second
 // waits until events are taken, by the same child.
 func (r *row) fillOnce(s *drive.Store, l load.Life, dir string) {
 	o := randomOrders(r.random, l)
-	o.Faults, o.Door, o.Sync = true, load.Do, engine.SyncAlways
+	o = oneByOne(o)
+	o.Faults, o.Sync = true, engine.SyncAlways
 	o.SegmentBytes, o.SnapshotBytes, o.Events = 32<<10, 256<<10, 1<<40
 	r.orders = o
 	c, err := s.Start(o)
