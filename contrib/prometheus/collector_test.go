@@ -182,30 +182,61 @@ func (f fixed) Collect(to chan<- client.Metric) { f.Collector.(*collector).send(
 
 func (f fixed) Describe(chan<- *client.Desc) {}
 
-// Goal: the dashboard shows every metric, and none that does not exist.
-func TestDashboardShowsEveryMetricAndNoOther(t *testing.T) {
+// dashboard is what the test reads of dashboard.json.
+type dashboard struct {
+	Panels []struct {
+		Title   string
+		Targets []struct{ Expr string }
+	}
+	Templating struct {
+		List []struct{ Name, Type, Query string }
+	}
+}
+
+// queries are all that the dashboard asks Prometheus for, with where they stand.
+func queries(t *testing.T) map[string]string {
 	text, err := os.ReadFile("dashboard.json")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var board struct {
-		Panels []struct {
-			Title   string
-			Targets []struct{ Expr string }
-		}
-	}
+	var board dashboard
 	if err := json.Unmarshal(text, &board); err != nil {
 		t.Fatal(err)
 	}
-	families := newSite(t).families()
-	shown := map[string]bool{}
+	all := map[string]string{}
 	for _, panel := range board.Panels {
 		for _, target := range panel.Targets {
-			for _, name := range regexp.MustCompile(`keyfold_\w+`).FindAllString(target.Expr, -1) {
-				name = strings.TrimSuffix(name, "_bucket")
-				if shown[name] = true; families[name] == nil {
-					t.Errorf("panel %q shows %s, which does not exist", panel.Title, name)
-				}
+			all[target.Expr] = "panel " + panel.Title
+		}
+	}
+	for _, v := range board.Templating.List {
+		if v.Type == "query" {
+			all[v.Query] = "variable " + v.Name
+		}
+	}
+	return all
+}
+
+var (
+	metricName = regexp.MustCompile(`keyfold_\w+`)
+	ratedName  = regexp.MustCompile(`rate\((keyfold_\w+)`)
+	grouping   = regexp.MustCompile(`by \((\w+)\) \((?:rate\()?(keyfold_\w+)`)
+)
+
+// Goal: the dashboard shows every metric, and none that does not exist in what Prometheus
+// scrapes, its variables included.
+func TestDashboardShowsEveryMetricAndNoOther(t *testing.T) {
+	families := newSite(t).families()
+	shown := map[string]bool{}
+	for query, where := range queries(t) {
+		names := metricName.FindAllString(query, -1)
+		if len(names) == 0 {
+			t.Errorf("%s asks for nothing: %s", where, query)
+		}
+		for _, name := range names {
+			base := strings.TrimSuffix(name, "_bucket")
+			if shown[base] = true; families[base] == nil || (base != name) != (families[base].GetType() == dto.MetricType_HISTOGRAM) {
+				t.Errorf("%s shows %s, which does not exist", where, name)
 			}
 		}
 	}
@@ -213,6 +244,36 @@ func TestDashboardShowsEveryMetricAndNoOther(t *testing.T) {
 		if !shown[name] {
 			t.Errorf("nothing shows %s", name)
 		}
+	}
+}
+
+// Goal: the dashboard takes rates of what only grows, and never the bare value of that; and
+// it groups by labels that the metric has.
+func TestDashboardFitsTheKindsOfItsMetrics(t *testing.T) {
+	families := newSite(t).families()
+	grouped := 0
+	for query, where := range queries(t) {
+		rated := map[string]bool{}
+		for _, m := range ratedName.FindAllStringSubmatch(query, -1) {
+			rated[m[1]] = true
+		}
+		for _, name := range metricName.FindAllString(query, -1) {
+			f := families[strings.TrimSuffix(name, "_bucket")]
+			if grows := f.GetType() != dto.MetricType_GAUGE; grows != rated[name] {
+				t.Errorf("%s: %s is a %v, and its rate is taken: %v", where, name, f.GetType(), rated[name])
+			}
+		}
+		for _, m := range grouping.FindAllStringSubmatch(query, -1) {
+			grouped++
+			f := families[strings.TrimSuffix(m[2], "_bucket")]
+			has := slices.ContainsFunc(f.GetMetric()[0].GetLabel(), func(l *dto.LabelPair) bool { return l.GetName() == m[1] })
+			if !has && m[1] != "le" {
+				t.Errorf("%s: %s has no label %s", where, m[2], m[1])
+			}
+		}
+	}
+	if grouped < 20 {
+		t.Errorf("%d groupings were looked at", grouped)
 	}
 }
 
