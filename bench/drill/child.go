@@ -132,16 +132,27 @@ func (o *Orders) do(ctx context.Context, t bench.Target) error {
 // A mover is a store whose partitions can move.
 type mover interface {
 	Move(ctx context.Context, partition, shard int) error
+	Resize(ctx context.Context, shards int) error
 }
 
-// movedPartitions are so few that each of them moves again and again.
-const movedPartitions = 128
+const (
+	// movedPartitions are so few that each of them moves again and again.
+	movedPartitions = 128
+	// movesPerResize is how many moves there are between two changes of the number of
+	// shards, which move some dozens of partitions at a time.
+	movesPerResize = 8
+)
 
-// move moves partitions until ctx ends.
+// move moves partitions until ctx ends, one by one and many together.
 func (o *Orders) move(ctx context.Context, m mover, shards int) error {
 	random := rand.New(rand.NewPCG(o.Stream.Seed, 0x6d6f7665))
 	for ctx.Err() == nil {
-		err := m.Move(ctx, random.IntN(movedPartitions), random.IntN(shards))
+		var err error
+		if random.IntN(movesPerResize) > 0 {
+			err = m.Move(ctx, random.IntN(movedPartitions), random.IntN(shards))
+		} else {
+			err = m.Resize(ctx, 1+random.IntN(shards))
+		}
 		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("drill: move: %w", err)
 		}

@@ -261,6 +261,11 @@ func (s *folded[E]) Move(ctx context.Context, partition, shard int) error {
 	return s.engine.Move(ctx, partition, shard)
 }
 
+// Resize makes another number of shards own the partitions.
+func (s *folded[E]) Resize(ctx context.Context, shards int) error {
+	return s.engine.Resize(ctx, shards)
+}
+
 // Stats are the figures of the engine.
 func (s *folded[E]) Stats(ctx context.Context) (engine.Stats, error) { return s.engine.Stats(ctx) }
 
