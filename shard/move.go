@@ -97,6 +97,7 @@ type moving struct {
 	next    func()      // to be called when no round wants to begin
 	relents atomic.Bool // Relent's store tells the shard not to wait for room
 	visited bool        // whoever moves partitions has something to do
+	watched int         // partitions that have a watch
 }
 
 // Relent makes the shard give up a partition that it has no room on the disk to adopt:
@@ -216,7 +217,7 @@ func (s *Shard) handOver() {
 	for i := range t.passengers {
 		p := s.parts[t.passengers[i].id]
 		s.displace(p)
-		p.watch = nil
+		s.unwatch(p)
 		t.passengers[i].left = p.holding()
 		hand.parts = append(hand.parts, p)
 	}
@@ -224,6 +225,17 @@ func (s *Shard) handOver() {
 	s.counters.movedOut += uint64(len(hand.parts))
 	t.parcel.Store(hand)
 	t.to.Wake()
+}
+
+// watch remembers the events of a partition from here on, until unwatch.
+func (s *Shard) watch(p *Partition, w *watch) {
+	p.watch = w
+	s.moving.watched++
+}
+
+func (s *Shard) unwatch(p *Partition) {
+	p.watch = nil
+	s.moving.watched--
 }
 
 // strand tells the new owner that the old one has failed, and has the partition.

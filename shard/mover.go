@@ -152,7 +152,7 @@ func (t *Transit) copySome(partitions []uint32) (copies []copied, err error) {
 				c.images = append(c.images, image)
 				bytes += image.Bytes()
 			}
-			p.watch = &t.watch
+			t.from.watch(p, &t.watch)
 			copies = append(copies, c)
 			t.passengers = append(t.passengers, passenger{id: id, epoch: c.at.epoch})
 			if bytes >= partBytes {
@@ -349,7 +349,7 @@ func (t *Transit) giveUp() {
 	_ = visit(t.from, func() error {
 		for _, p := range t.passengers {
 			if part := t.from.parts[p.id]; part.watch == &t.watch {
-				part.watch = nil
+				t.from.unwatch(part)
 			}
 		}
 		t.watch.records = nil

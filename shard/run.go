@@ -74,6 +74,7 @@ func (s *Shard) takeOperations() {
 	n := min(runOperations-r.Filled, c.count-c.next)
 	ops := r.Ops[r.Filled:][:n]
 	sink := r.blocks[r.opened-1].sink()
+	nowhere := s.moving.nowhere
 	rest := c.rest
 	for i := range ops {
 		op := &ops[i]
@@ -83,7 +84,7 @@ func (s *Shard) takeOperations() {
 		op.Sink = sink
 		op.Index, op.block, op.last = int32(c.next+i), int16(r.opened-1), false
 		r.bytes += len(op.Record)
-		if op.Part.ID == noPartition {
+		if op.Part == nowhere { // its memory is not looked at before the touch pass
 			s.misplaced(op)
 		}
 	}
@@ -249,6 +250,7 @@ func (s *Shard) endOperations(told bool) {
 	r := &s.run
 	j := &s.log
 	ops := r.Ops[r.ended:r.Next]
+	watched := s.moving.watched > 0
 	for i := range ops {
 		op := &ops[i]
 		switch {
@@ -259,8 +261,8 @@ func (s *Shard) endOperations(told bool) {
 		case op.Kind == KindEvent:
 			j.append(r.Now, op.Record)
 			s.counters.events++
-			if w := op.Part.watch; w != nil {
-				w.add(r.Now, op.Record)
+			if watched && op.Part.watch != nil {
+				op.Part.watch.add(r.Now, op.Record)
 			}
 		case op.Kind == KindSkipped:
 			s.counters.skipped++
