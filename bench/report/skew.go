@@ -130,12 +130,6 @@ func (s *Skew) shift(run *SkewRun, o *skew.Options, r *skew.Result, phase int) S
 
 // back is how long it takes until a few slices in a row are back, on the average.
 func (run *SkewRun) back(balanced *SkewRun, o *skew.Options, begin, end time.Duration) float64 {
-	mean := func(rates []float64) (sum float64) {
-		for _, rate := range rates {
-			sum += rate / float64(len(rates))
-		}
-		return sum
-	}
 	first, last := int(begin/o.Slice), int(end/o.Slice)
 	want := backTo * mean(balanced.EventsPerSecond[first:last])
 	for i := first; i+backOver <= last; i++ {
@@ -144,6 +138,19 @@ func (run *SkewRun) back(balanced *SkewRun, o *skew.Options, begin, end time.Dur
 		}
 	}
 	return -1
+}
+
+func mean(rates []float64) (sum float64) {
+	for _, rate := range rates {
+		sum += rate / float64(len(rates))
+	}
+	return sum
+}
+
+// around is the mean of a slice and of those beside it, backOver in all: what a picture
+// shows, because a single slice shows the syncs.
+func around(rates []float64, i int) float64 {
+	return mean(rates[max(0, i-backOver/2):min(len(rates), i+backOver/2+1)])
 }
 
 // Balanced is the balanced run, or nil.
@@ -164,7 +171,7 @@ func (s *Skew) course(title string) chart.Events {
 		rates, times := chart.Line{Name: skewNames[run.Mode]}, chart.Line{Name: run.Mode}
 		for j, rate := range run.EventsPerSecond {
 			at := (float64(j) + 0.5) * s.SliceSeconds
-			rates.Points = append(rates.Points, chart.Point{X: at, Y: rate})
+			rates.Points = append(rates.Points, chart.Point{X: at, Y: around(run.EventsPerSecond, j)})
 			if rate > 0 {
 				times.Points = append(times.Points, chart.Point{X: at, Y: float64(max(1, run.P99[j]))})
 			}
@@ -199,7 +206,7 @@ func skewTables(entries []entry) (list []*table) {
 
 func skewTable(r *entry) *table {
 	t := newTable("input", "event", "shards", "mode", "even, events/s", "p99", "shift", "then events/s", "of balanced", "back to 0.85 after", "moves", "p99 meanwhile", "to even", "keys right")
-	t.caption = fmt.Sprintf("Apply takes %s longer than it must, the busiest key has %.1f %% of the events", Nanos(r.Skew.WorkNanos), 100*r.Skew.Busiest)
+	t.caption = fmt.Sprintf("Apply takes %s longer than it must, the busiest key has %.2g %% of the events", Nanos(r.Skew.WorkNanos), 100*r.Skew.Busiest)
 	for i := range r.Skew.Runs {
 		run := &r.Skew.Runs[i]
 		for j, s := range run.Shifts {

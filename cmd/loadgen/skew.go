@@ -31,7 +31,7 @@ type skewCommand struct {
 	Even   time.Duration `group:"Load" default:"3s" help:"How long the load is even at first (${default})."`
 	Phase  time.Duration `group:"Load" default:"5s" help:"How long it stays after a shift (${default})."`
 	Shifts int           `group:"Load" default:"2" help:"How often it shifts (${default})."`
-	Window count         `group:"Load" default:"8k" help:"How many events of a source may be unsettled (${default})."`
+	Window count         `group:"Load" default:"32k" help:"How many events of a source may be unsettled (${default})."`
 
 	Modes  []string `group:"Engine" default:"balanced,off,advised,automatic" help:"What is done about it, a run each: balanced, off, advised, automatic (${default})."`
 	Shards int      `group:"Engine" default:"2" help:"How many shards, each with a source of its own (${default})."`

@@ -117,7 +117,7 @@ type marks struct {
 	color color.Color
 }
 
-func (m marks) style() draw.LineStyle { return draw.LineStyle{Color: m.color, Width: vg.Points(1.2)} }
+func (m marks) style() draw.LineStyle { return draw.LineStyle{Color: m.color, Width: vg.Points(1.6)} }
 
 // Plot draws them.
 func (m marks) Plot(c draw.Canvas, p *plot.Plot) {
