@@ -28,12 +28,13 @@ type Engine struct {
 	owners    []uint16    // of the partitions, when the engine was opened
 	clock     shard.Clock // the same for all shards
 
-	fleet  atomic.Pointer[[]*shard.Shard] // the stores of Open and Resize publish to every call; it only grows
-	route  atomic.Pointer[route]          // the stores of Open and of moves publish to every call
-	moves  chan struct{}                  // of capacity 1: taken by whoever moves partitions
-	unsure error                          // why the manifest may name more shards than there are; of whoever has taken moves
-	slots  shard.Slots
-	spare  shard.FreeList // slots of batches, producers and feeds
+	fleet   atomic.Pointer[[]*shard.Shard] // the stores of Open and Resize publish to every call; it only grows
+	route   atomic.Pointer[route]          // the stores of Open and of moves publish to every call
+	moves   chan struct{}                  // of capacity 1: taken by whoever moves partitions
+	unsure  error                          // why the manifest may name more shards than there are; of whoever has taken moves
+	slots   shard.Slots
+	holders holders
+	spare   shard.FreeList // slots of batches, producers and feeds
 	// sources counts those that were given to shards; each add takes the next shard.
 	sources atomic.Uint64
 

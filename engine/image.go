@@ -217,6 +217,8 @@ func (st *store[K, S, E, R]) Load(form uint8, entries uint32, data []byte) error
 		return st.loadTimes(entries, data)
 	case form == formIDs:
 		return st.loadIDs(entries, data)
+	case form == formOrigins:
+		return st.loadOrigins(entries, data)
 	}
 	return fmt.Errorf("%w: its form is %d", errEntry, form)
 }

@@ -136,9 +136,13 @@ func (b *binding[K, S, E, R]) appendOnce(block []byte, id *EventID, k *K, e *E) 
 func (b *binding[K, S, E, R]) appendStamped(block []byte, hash uint64, key []byte, stamp shard.Stamp, front *[shard.StampBytes]byte, e *E) ([]byte, error) {
 	at := len(block)
 	longer := append(shard.BeginOp(block, hash, stamp.On(b.id), shard.KindEvent, key), front[:]...)
-	longer, err := b.event.append(longer, e)
-	if err != nil {
-		return block, encodeError(b.table.spec.Name, "event", err)
+	if b.event.dense > 0 {
+		longer = append(longer, b.denseEvent(e)...)
+	} else {
+		var err error
+		if longer, err = b.event.append(longer, e); err != nil {
+			return block, encodeError(b.table.spec.Name, "event", err)
+		}
 	}
 	longer, n := shard.EndOp(longer, at)
 	if n -= shard.StampBytes; n > b.engine.options.EventBytesMax {

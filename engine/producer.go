@@ -24,6 +24,11 @@ type ProducerOptions[K comparable, E any] struct {
 	// InFlightMax is how many events may be on their way before Send waits. 0 means
 	// 1 << 18.
 	InFlightMax int
+	// Name makes the store remember how far the producer has come, so that events that it
+	// sends again after any crash are done once: see Producer.Resume. It is one of the
+	// table's, and one producer at a time may have it. Ack must be Durable. An event costs
+	// 16 bytes more, and a partition that it has sent to 24. "" means none.
+	Name string
 }
 
 const (
@@ -52,8 +57,9 @@ type Producer[K comparable, S, E, R any] struct {
 	sent    uint64 // events in inboxes, since the producer was made
 	unsent  uint64 // events that no inbox took, since the producer was made
 	refused refusals
-	failure error // the first since the last Flush, if nobody else was told
-	handing bool  // Refused is running
+	name    *named // nil: it has no name
+	failure error  // the first since the last Flush, if nobody else was told
+	handing bool   // Refused is running
 	closed  bool
 }
 
@@ -119,6 +125,12 @@ func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K
 	if p.slot, err = b.engine.spareSlot(); err != nil {
 		return nil, err
 	}
+	if options.Name != "" {
+		if p.name, err = b.openNamed(options.Name, options.Ack); err != nil {
+			b.engine.spare.Put(p.slot)
+			return nil, err
+		}
+	}
 	p.slot.Sink = &p.refused
 	p.slot.Reset()
 	p.adopt(b.engine.route.Load())
@@ -136,6 +148,11 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 	if p.refused.count.Load() >= refusedMax {
 		p.handBack() // before the event is encoded: Refused may send, too
 	}
+	if p.name != nil {
+		if err := p.beginNamed(ctx); err != nil {
+			return err
+		}
+	}
 	p.key, p.event = k, e
 	longer, key, hash, err := p.binding.encodeKey(p.scratch[:1], &p.key)
 	p.scratch = longer
@@ -152,7 +169,12 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 		}
 		index = p.binding.engine.shardOf(p.route, hash)
 	}
-	if err := p.binding.put(&p.buffers[index], hash, key, &p.event); err != nil {
+	if p.name != nil {
+		err = p.putNamed(index, hash, key)
+	} else {
+		err = p.binding.put(&p.buffers[index], hash, key, &p.event)
+	}
+	if err != nil {
 		return err
 	}
 	if p.binding.engine.shards()[index].Idle() && !p.crowded() && !p.binding.engine.inside() {
@@ -316,6 +338,9 @@ func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error {
 	p.handBack()
 	_, err := p.slot.Completed()
 	p.slot.ClearFailure()
+	if p.name != nil {
+		p.flushed(ctx, err)
+	}
 	if err == nil {
 		err = p.failure
 	}
@@ -346,6 +371,9 @@ func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
 	err := p.Flush(ctx)
 	if sent, settled := p.Progress(); sent == settled && !p.handing {
 		p.closed = true
+		if p.name != nil {
+			err = errors.Join(err, p.closeNamed(ctx))
+		}
 		p.binding.engine.spare.Put(p.slot)
 	}
 	return err
@@ -356,6 +384,9 @@ type refusals struct {
 	mu    sync.Mutex
 	list  []refusal
 	count atomic.Int64 // of list; Refused's add publishes to Send
+	// stopped says that an event was refused without having been judged; Refused's store
+	// publishes to the shards, which do no later event of a named stream.
+	stopped atomic.Bool
 }
 
 // A refusal is one event with the reason. Its slices are its own.
@@ -367,6 +398,9 @@ type refusal struct {
 // Refused is called by the shard. The producer's limit of events in flight, and that
 // of refused ones, bound the list.
 func (r *refusals) Refused(_ int, _ uint16, key, event []byte, err error) {
+	if stops(err) {
+		r.stopped.Store(true)
+	}
 	both := append(append(make([]byte, 0, len(key)+len(event)), key...), event...)
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -36,6 +36,7 @@ type reader[K comparable, S, E, R any] struct {
 	over        bool  // End was called
 	refused     refusals
 	marks       marks
+	offsets     offsets
 }
 
 // Poll is called by the shard. Whatever a function of the user's does in it ends the
@@ -85,7 +86,7 @@ func (r *reader[K, S, E, R]) poll() (block []byte, state shard.FeedState) {
 // idle is the state of a feed whose source has nothing now. What is in flight may be
 // with other shards, which wake nobody: if it is to be told, the usher waits for it.
 func (r *reader[K, S, E, R]) idle() shard.FeedState {
-	if r.options.Settled == nil || r.inFlight() == 0 {
+	if r.options.Settled == nil && r.feed.scribe == nil || r.inFlight() == 0 {
 		return shard.FeedIdle
 	}
 	r.awaitSettled(1)
@@ -122,7 +123,9 @@ func (r *reader[K, S, E, R]) read() bool {
 // encode puts records into the buffers of their shards, until there are no more or a
 // buffer is as large as it should be.
 func (r *reader[K, S, E, R]) encode() {
-	if r.binding.dense {
+	if r.feed.scribe != nil {
+		r.encodeNamed()
+	} else if r.binding.dense {
 		r.encodeDense()
 	} else {
 		r.encodeAny()
@@ -133,7 +136,9 @@ func (r *reader[K, S, E, R]) encode() {
 	if !r.pointerFree {
 		clear(r.records[:r.filled])
 	}
-	if r.options.Settled != nil {
+	if r.feed.scribe != nil {
+		r.marks.add(r.offsets.next, r.feed.outlets)
+	} else if r.options.Settled != nil {
 		r.marks.add(r.feed.polled.Load(), r.feed.outlets)
 	}
 }
@@ -288,7 +293,13 @@ func (r *reader[K, S, E, R]) tell() {
 			r.fail(err)
 		}
 	}
-	if settled > 0 && r.failure == nil {
+	if settled == 0 || r.failure != nil {
+		return
+	}
+	if r.feed.scribe != nil {
+		r.feed.scribe.tell(settled)
+	}
+	if r.options.Settled != nil {
 		r.options.Settled(settled)
 	}
 }
@@ -306,8 +317,7 @@ func (r *reader[K, S, E, R]) handBack(refusal refusal) {
 // refuse hands an event back to the user, unless it was refused because the engine
 // takes no events at all: then the feed ends, and the source keeps it.
 func (r *reader[K, S, E, R]) refuse(k K, e E, err error) {
-	stopped := errors.Is(err, ErrReadOnly) || errors.Is(err, ErrShardFailed) || errors.Is(err, ErrClosed)
-	if stopped || r.options.Refused == nil {
+	if stops(err) || r.options.Refused == nil {
 		r.fail(err)
 		return
 	}

@@ -46,6 +46,32 @@ type SourceOptions[K comparable, E any] struct {
 	// InFlightMax is how many events may be on their way before the source is not
 	// polled any more. 0 means 1 << 18.
 	InFlightMax int
+	// Name makes the store remember how far the source has come, so that records that it
+	// gives again after any crash are done once: see Resumer. Partition tells sources of
+	// one name apart. Both together are one of the table's, and one source at a time may
+	// have them. Ack must be Durable. An event costs 16 bytes more, and a partition of the
+	// store that it goes to 24. Settled then is the offset from which to go on. "" means
+	// that nothing is remembered.
+	Name      string
+	Partition int
+}
+
+// A Resumer is a Source that can begin somewhere. Of a named source, Resume is called
+// before the first Poll, on the goroutine that calls Consume, with the offset of the first
+// record that may not be settled; at first 0. Records at or behind it may have been done:
+// they are skipped, and count as settled. A named source that is no Resumer begins with
+// record 0 again.
+type Resumer interface {
+	// Resume makes the next Poll begin with the record at offset, or before it. An error is
+	// that of Consume.
+	Resume(offset uint64) error
+}
+
+// A Numbered source knows the offsets of its records, which must ascend. The records of
+// other sources are counted, from where they were resumed.
+type Numbered interface {
+	// Offset is that of record i of the last Poll. It is called like Poll.
+	Offset(i int) uint64
 }
 
 // A Feed is a source under way into a table. It is safe for concurrent use.
@@ -62,6 +88,7 @@ type Feed struct {
 	closed  bool       // they were
 	settled uint64     // in the end
 	usher   usher
+	scribe  *scribe // nil: the source has no name
 }
 
 // An outlet is the way of a feed into one shard.
@@ -109,6 +136,11 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 
 		pointerFree: b.key.pointerFree && b.event.pointerFree,
 	}
+	if options.Name != "" {
+		if err := r.name(ctx); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.feed.open(&r.refused); err != nil {
 		return nil, err
 	}
@@ -123,13 +155,22 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 func (f *Feed) open(sink shard.Sink) error {
 	if err := f.grow(sink); err != nil {
 		f.close()
+		if f.scribe != nil {
+			f.scribe.stream.close()
+		}
 		return err
+	}
+	if f.scribe != nil {
+		f.scribe.start()
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f.usher = usher{errands: make(chan errand, 1), cancel: cancel}
 	go func() {
 		f.usher.loop(ctx, f.Wake)
 		f.close()
+		if f.scribe != nil {
+			f.scribe.finish()
+		}
 		close(f.ended)
 	}()
 	return nil

@@ -1,0 +1,246 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/crashfs"
+)
+
+// sendAll sends the events 1 to n of a producer that resumes, each to one of five keys.
+func sendAll(t *testing.T, p *engine.Producer[string, int64, int64, int64], n uint64) (from uint64) {
+	t.Helper()
+	ctx := context.Background()
+	from, err := p.Resume(ctx)
+	must(t, err)
+	for i := from; i <= n; i++ {
+		must(t, p.Send(ctx, fmt.Sprint("key-", i%5), int64(i)))
+	}
+	must(t, p.Flush(ctx))
+	return from
+}
+
+// Goal: what a named producer sends again is done once. Method: it sends everything from
+// where it resumes, through a crash that loses the position, a close that keeps it, another
+// number of shards; and everything again by sequences of its own.
+func TestNamedProducerIsDoneOnce(t *testing.T) {
+	ctx := context.Background()
+	table := counters("counters")
+	l := newLab(t, smallStore(), table)
+	named := engine.ProducerOptions[string, int64]{Name: "p"}
+	check := func(n int64) {
+		t.Helper()
+		sum := int64(0)
+		for _, v := range everything(t, table) {
+			sum += v
+		}
+		if want := n * (n + 1) / 2; sum != want {
+			t.Fatalf("%d in all, want %d", sum, want)
+		}
+	}
+	p, err := table.Producer(named)
+	must(t, err)
+	if from := sendAll(t, p, 100); from != 1 {
+		t.Fatalf("a new one begins with %d", from)
+	}
+	if _, err := table.Producer(named); !errors.Is(err, engine.ErrNameInUse) {
+		t.Fatal(err)
+	}
+	l.crash(crashfs.Lost)
+	check(100)
+	p, err = table.Producer(named)
+	must(t, err)
+	sendAll(t, p, 150)
+	check(150)
+	must(t, p.Close(ctx))
+	l.options.Shards = 3
+	l.reopen()
+	p, err = table.Producer(named)
+	must(t, err)
+	if from := sendAll(t, p, 200); from != 151 {
+		t.Fatalf("it resumes with %d, want 151", from)
+	}
+	check(200)
+	if err := p.SendAt(ctx, 200, "key-0", 1); !errors.Is(err, engine.ErrSequence) {
+		t.Fatal(err)
+	}
+	must(t, p.SendAt(ctx, 300, "key-0", 1))
+	must(t, p.Close(ctx))
+}
+
+// Goal: names are told apart, and a forgotten one is new. Method: two producers send the
+// same sequences, one of them again when it was forgotten.
+func TestForgottenNameIsNew(t *testing.T) {
+	ctx := context.Background()
+	table := counters("counters")
+	newLab(t, smallStore(), table)
+	named := engine.ProducerOptions[string, int64]{Name: "p"}
+	p, err := table.Producer(named)
+	must(t, err)
+	sendAll(t, p, 200)
+	if err := table.Forget(ctx, "p"); !errors.Is(err, engine.ErrNameInUse) {
+		t.Fatal(err)
+	}
+	must(t, p.Close(ctx))
+	other, err := table.Producer(engine.ProducerOptions[string, int64]{Name: "other"})
+	must(t, err)
+	sendAll(t, other, 10) // another origin has sequences of its own
+	must(t, other.Close(ctx))
+	plain, err := table.Producer(engine.ProducerOptions[string, int64]{})
+	must(t, err)
+	if err := plain.SendAt(ctx, 1, "a", 1); !errors.Is(err, engine.ErrNoName) {
+		t.Fatal(err)
+	}
+	must(t, plain.Close(ctx))
+	if _, err := table.Producer(engine.ProducerOptions[string, int64]{Name: "x", Ack: engine.Applied}); err == nil {
+		t.Fatal("a name was taken without durable acks")
+	}
+	must(t, table.Forget(ctx, "p"))
+	p, err = table.Producer(named)
+	must(t, err)
+	if from := sendAll(t, p, 5); from != 1 { // they are done again: it is another stream
+		t.Fatalf("a forgotten one begins with %d", from)
+	}
+	must(t, p.Close(ctx))
+	sum := int64(0)
+	for _, v := range everything(t, table) {
+		sum += v
+	}
+	if want := int64(200*201/2 + 55 + 15); sum != want {
+		t.Fatalf("%d in all, want %d", sum, want)
+	}
+}
+
+// Goal: an event that was refused for want of room is not passed by a later one, which
+// would leave it out for good. Method: a disk that is full for some events in the middle of
+// a stream; then the producer resumes and sends again.
+func TestRefusedEventStopsTheNamedProducer(t *testing.T) {
+	ctx := context.Background()
+	table := counters("counters")
+	options := smallStore()
+	options.Shards = 1
+	l := newLab(t, options, table)
+	back := 0
+	p, err := table.Producer(engine.ProducerOptions[string, int64]{Name: "p", Refused: func(_ string, _ int64, err error) {
+		if !errors.Is(err, engine.ErrReadOnly) && !errors.Is(err, engine.ErrStopped) {
+			t.Errorf("handed back: %v", err)
+		}
+		back++
+	}})
+	must(t, err)
+	next := uint64(1)
+	send := func(n uint64) {
+		t.Helper()
+		for end := next + n; next < end; next++ {
+			if err := p.SendAt(ctx, next, fmt.Sprint("key-", next%5), int64(next)); err != nil {
+				if errors.Is(err, engine.ErrStopped) {
+					return
+				}
+				t.Fatal(err)
+			}
+		}
+	}
+	send(1000)
+	must(t, p.Flush(ctx))
+	l.disk.SetCapacity(l.disk.Used())
+	for range 100 { // while there is room that had been reserved
+		send(1000)
+		must(t, p.Flush(ctx))
+		if back > 0 {
+			break
+		}
+	}
+	if back == 0 {
+		t.Fatal("the disk was never full")
+	}
+	l.disk.SetCapacity(0)
+	if err := p.SendAt(ctx, next, "key-0", 1); !errors.Is(err, engine.ErrStopped) {
+		t.Fatalf("the producer goes on: %v", err)
+	}
+	last := next - 1
+	next, err = p.Resume(ctx)
+	must(t, err)
+	if next > last {
+		t.Fatalf("it resumes with %d, behind %d events that were refused", next, back)
+	}
+	send(last + 1 - next)
+	must(t, p.Close(ctx))
+	sum := int64(0)
+	for _, v := range everything(t, table) {
+		sum += v
+	}
+	if want := int64(last) * int64(last+1) / 2; sum != want {
+		t.Fatalf("%d in all, want %d", sum, want)
+	}
+}
+
+// A roll is a source of numbers from 1 on.
+type roll struct{ at, end int64 }
+
+func (r *roll) Poll(records []engine.Record[string, int64]) (n int, err error) {
+	for ; n < len(records) && r.at < r.end; n++ {
+		r.at++
+		records[n] = engine.Record[string, int64]{Key: fmt.Sprint("key-", r.at%7), Event: r.at}
+	}
+	if r.at == r.end {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// A resuming roll knows its offsets, of which there are two for each record.
+type resuming struct {
+	roll
+	polled  int64 // the first record of the last Poll
+	resumed uint64
+}
+
+func (r *resuming) Poll(records []engine.Record[string, int64]) (int, error) {
+	r.polled = r.at
+	return r.roll.Poll(records)
+}
+
+func (r *resuming) Resume(offset uint64) error {
+	r.resumed, r.at = offset, int64(offset+1)/2
+	return nil
+}
+
+func (r *resuming) Offset(i int) uint64 { return uint64(r.polled+int64(i)) * 2 }
+
+// Goal: a source that gives records again after a crash has each done once, and one that
+// can is told where to go on. Method: both kinds, one after the other in two partitions of
+// one name.
+func TestNamedSourceIsDoneOnce(t *testing.T) {
+	ctx := context.Background()
+	table := counters("counters")
+	l := newLab(t, smallStore(), table)
+	consume := func(source engine.Source[string, int64], partition int) {
+		t.Helper()
+		f, err := table.Consume(ctx, source, engine.SourceOptions[string, int64]{Name: "s", Partition: partition})
+		must(t, err)
+		must(t, f.Wait(ctx))
+	}
+	want := int64(0)
+	for n := int64(100); n <= 300; n += 100 {
+		consume(&roll{end: n}, 0)
+		r := &resuming{roll: roll{end: n}}
+		consume(r, 1)
+		if r.resumed > uint64(2*n-200) || n > 100 && r.resumed != uint64(2*n-200)-1 {
+			t.Fatalf("up to %d: it was resumed at %d", n, r.resumed)
+		}
+		want = n * (n + 1)
+		l.crash(crashfs.Lost)
+		l.options.Shards = 1 + int(n/100)%3
+	}
+	sum := int64(0)
+	for _, v := range everything(t, table) {
+		sum += v
+	}
+	if sum != want {
+		t.Fatalf("%d in all, want %d", sum, want)
+	}
+}
