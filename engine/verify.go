@@ -155,7 +155,7 @@ func (s *visitor) config(index int) shard.Config {
 		Dir:     s.path(layoutName(m.Layout), fmt.Sprintf("shard-%03d", index)),
 		Routing: shard.Routing{Seed: m.Seed, Bits: m.partitionBits(), Hash: xxh3.HashSeed},
 		Workers: 1,
-		Log:     shard.LogConfig{FS: s.fs},
+		Log:     shard.LogConfig{FS: s.fs, Device: wal.Direct},
 	}
 	if s.env.Hash != nil {
 		c.Routing.Hash = s.env.Hash

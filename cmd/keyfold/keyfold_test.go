@@ -163,3 +163,22 @@ func TestErrorsOfANewUserReadWell(t *testing.T) {
 	keyfold(t, "inspect", dir, "--log").wants(t, "a newer format", exitFailed, "version 99", "newer")
 	keyfold(t, "--help").wants(t, "help", exitFine, "Exit code", "verify", "inspect")
 }
+
+func TestSalvageSaysWhatItDropsAndWritesOnlyWhenTold(t *testing.T) {
+	dir := store(t)
+	to := filepath.Join(t.TempDir(), "new")
+	keyfold(t, "salvage", dir).wants(t, "a whole store", exitFine, "4 of 4 partitions without a loss, 3 events", "nothing was written")
+	shard := filepath.Join(dir, "layout-0001", "shard-000")
+	damage(t, shard, "snapshot", "*")
+	damage(t, shard, "log", "*", "*")
+	damage(t, shard, "CURRENT")
+	keyfold(t, "salvage", dir, "--to", to).wants(t, "a damaged store", exitDamaged, "met ", "CURRENT is damaged", "snapshot", "nothing was written")
+	if _, err := os.Stat(to); err == nil {
+		t.Errorf("it wrote without being told")
+	}
+	keyfold(t, "salvage", dir, "--write").wants(t, "no place to write to", exitUsage, "--to")
+	keyfold(t, "salvage", dir, "--write", "--to", to).wants(t, "a damaged store, written", exitDamaged, "which opens")
+	keyfold(t, "salvage", dir, "--write", "--to", to).wants(t, "a directory that is there", exitFailed, "is there already")
+	keyfold(t, "verify", to).wants(t, "what was written", exitFine, "verdict     whole")
+	keyfold(t, "salvage", dir, "--json").wants(t, "as JSON", exitDamaged, `"losses":`, `"notes": [`)
+}

@@ -6,16 +6,18 @@
 //	keyfold inspect DIR                   what the store holds
 //	keyfold inspect DIR --table T         the keys of a table with their states
 //	keyfold inspect DIR --log             the events in the logs
+//	keyfold salvage DIR                   what could be kept of a store that is refused
+//	keyfold salvage DIR --write --to NEW  a new store of that
 //
-// All of them take --json: verify and inspect DIR then write one document, the others
-// one object a line. States and events are decoded by the layouts that the store holds;
+// All of them take --json: verify, salvage and inspect DIR then write one document, the
+// others one object a line. States and events are decoded by the layouts that the store holds;
 // what a codec of a program's has encoded is shown in hexadecimal. States are those of
 // the newest snapshot: only the program can fold the events behind it.
 //
 // The exit code is 0 if the store is whole, also with a torn end, which any crash leaves
 // and Open drops; 1 for wrong usage; 2 if nothing could be said: there is no store, or it
-// is open elsewhere; 3 if Open takes it although something in it is damaged; 4 if Open
-// refuses it.
+// is open elsewhere; 3 if Open takes it although something in it is damaged, or if a
+// salvage has met damage; 4 if Open refuses it.
 package main
 
 import (
@@ -67,6 +69,7 @@ type process struct {
 // flags are the commands and their flags.
 type flags struct {
 	Verify  verifyCommand  `cmd:"" help:"Read everything, check every hash, and say what is damaged and what that means."`
+	Salvage salvageCommand `cmd:"" help:"Say what could be kept of a store that Open refuses, and with --write make a new store of it."`
 	Inspect inspectCommand `cmd:"" help:"Show what a store holds: its tables, their keys and states, the events in its logs."`
 }
 

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/keyfold/keyfold/engine"
+)
+
+// salvageCommand makes a new store of what is whole of a damaged one.
+type salvageCommand struct {
+	Dir   string `arg:"" type:"path" help:"The directory of the damaged store. It is not changed."`
+	To    string `type:"path" placeholder:"NEWDIR" help:"The directory of the new store, which must not exist."`
+	Write bool   `help:"Write the new store. Without it only what would be kept and dropped is said."`
+	JSON  bool   `name:"json" help:"Write what is kept and dropped as JSON."`
+}
+
+// Run salvages, or says what that would come to.
+func (c *salvageCommand) Run(p *process) error {
+	to := c.To
+	switch {
+	case c.Write && to == "":
+		return usage("--write needs --to NEWDIR: the old store is never changed")
+	case !c.Write:
+		to = ""
+	}
+	found, err := engine.Salvage(p.ctx, c.Dir, to, engine.VerifyOptions{})
+	if err != nil {
+		return err
+	}
+	out := &printer{to: p.stdout}
+	if c.JSON {
+		out.document(found)
+	} else {
+		salvaged(out, found)
+	}
+	if out.err == nil && len(found.Losses)+len(found.Notes) > 0 {
+		return &exitError{code: exitDamaged}
+	}
+	return out.err
+}
+
+// salvaged says what is kept and what is not.
+func salvaged(out *printer, s *engine.Salvaged) {
+	for _, note := range s.Notes {
+		out.line("met", "%s", note)
+	}
+	for _, l := range s.Losses {
+		switch {
+		case l.Kept == 0:
+			out.line("loses", "partition %d: all of its %s", l.Partition, counted(l.Known, "event", "events"))
+		default:
+			out.line("loses", "partition %d: events %s to %s; its first %s are kept", l.Partition, number(l.Kept+1), number(l.Known), number(l.Kept))
+		}
+	}
+	out.line("keeps", "%s of %s without a loss, %s", number(uint64(s.Partitions-len(s.Losses))), counted(uint64(s.Partitions), "partition", "partitions"),
+		counted(s.Events, "event", "events"))
+	if s.Lost > 0 {
+		out.line("", "%s are gone that something in the store speaks of", counted(s.Lost, "event", "events"))
+	}
+	if len(s.Notes) > 0 {
+		out.line("", "behind damage in a log there may have been events that nothing speaks of any more")
+	}
+	if s.To == "" {
+		out.line("", "nothing was written; --write --to NEWDIR makes a new store of what is kept")
+		return
+	}
+	out.line("", "%s", fmt.Sprintf("it is a store of its own now, in %s, which opens; %s was not changed", s.To, s.Dir))
+}
