@@ -23,6 +23,7 @@ type alarm struct {
 	logged bool         // the generation holds the clock, or need not
 	begun  bool         // times of keys have begun with this run, which only a snapshot keeps if nothing is logged
 	ended  bool         // the last frame was written
+	runs   uint64       // of the shard, when it last went to sleep
 	after  int64        // without room for a record: when to try again
 	timer  *time.Timer  // nil before the shard was started, or if no table is timed
 }
@@ -32,6 +33,8 @@ const (
 	looksMax = 256
 	// roomPause is how long the shard waits before it looks for room on the disk again.
 	roomPause = time.Second
+	// quietPause is how long a shard sleeps before it finds out when it has to be awake.
+	quietPause = 100 * time.Millisecond
 	// firingBlock is the block of operations that came in none.
 	firingBlock = runOperations + 1
 )
@@ -214,14 +217,18 @@ func (s *Shard) lapse(op *Operation, err error) {
 }
 
 // nextAlarm finds out when the shard has to fire something: what is said to be due first
-// may have been put off since. It is not exact if more keys were than it looks at.
-func (s *Shard) nextAlarm() (due int64, exact bool) {
+// may have been put off since. Behind the horizon it does not look. It is not exact if more
+// keys were put off than it looks at.
+func (s *Shard) nextAlarm(horizon int64) (due int64, exact bool) {
 	a := &s.alarm
 	for range looksMax {
 		if len(a.queue) == 0 || a.after > 0 {
 			return a.due(), true
 		}
 		p := a.queue[0]
+		if p.due > horizon {
+			return p.due, true
+		}
 		if _, _, ok := a.look(p); ok && p.due == a.earliest(p) {
 			return p.due, true
 		}
@@ -232,13 +239,22 @@ func (s *Shard) nextAlarm() (due int64, exact bool) {
 
 // setAlarm sets the timer that wakes a shard which goes to sleep. It is not ok if the
 // shard has to look again first.
+//
+// A shard that sleeps between two calls would look at each key that an event has put off.
+// So it only finds out exactly when something is due when it has slept for quietPause, and
+// wakes once for that.
 func (s *Shard) setAlarm() (ok bool) {
-	if s.alarm.timer == nil || s.failed() || s.inbox.Closed() {
+	a := &s.alarm
+	if a.timer == nil || s.failed() || s.inbox.Closed() {
 		return true
 	}
-	due, exact := s.nextAlarm()
+	now, horizon := s.cfg.Clock(), int64(Never)
+	if a.runs != s.counters.runs {
+		a.runs, horizon = s.counters.runs, now+int64(quietPause)
+	}
+	due, exact := s.nextAlarm(horizon)
 	if exact && due != Never {
-		s.alarm.timer.Reset(max(0, time.Duration(due-s.cfg.Clock())))
+		a.timer.Reset(time.Duration(max(0, min(due, horizon)-now)))
 	}
 	return exact
 }
@@ -274,8 +290,9 @@ func (s *Shard) stopAlarm() {
 func (s *Shard) Fired(ctx context.Context) error {
 	for due := true; due; {
 		err := s.Tell(ctx, func() {
-			at, exact := s.nextAlarm()
-			due = !s.failed() && (!exact || at <= s.cfg.Clock())
+			now := s.cfg.Clock()
+			at, exact := s.nextAlarm(now)
+			due = !s.failed() && (!exact || at <= now)
 		})
 		if err != nil {
 			return err

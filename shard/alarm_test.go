@@ -133,7 +133,7 @@ func TestNothingIsFiredWithoutRoomForItsRecord(t *testing.T) {
 	if r.settle(); r.counters.timers != 0 || r.Err() != nil || !r.log.readOnly {
 		t.Fatalf("%d firings; %v", r.counters.timers, r.Err())
 	}
-	due, exact := r.nextAlarm()
+	due, exact := r.nextAlarm(Never)
 	if want := 5000 + int64(roomPause); due != want || !exact {
 		t.Fatalf("it looks again at %d, %v; want %d", due, exact, want)
 	}
