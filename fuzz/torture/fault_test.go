@@ -29,7 +29,7 @@ func faultyOrders(r *row) load.Orders {
 // sent again before the next one. By other doors events behind it may be done, which the
 // oracle does not know.
 func oneByOne(o load.Orders) load.Orders {
-	o.Door = load.Do
+	o.Door, o.Life.IDs = load.Do, o.Life.Tables != load.OnlyAlarms
 	if o.Life.Tables != load.OnlyAlarms {
 		o.Life.Tables = load.Both
 	}

@@ -26,6 +26,7 @@ func randomOrders(r *rand.Rand, l load.Life) load.Orders {
 		Moves: r.IntN(3) > 0, Snapshots: r.IntN(2) == 0, ClockJumps: r.IntN(3) == 0, Lulls: r.IntN(3) == 0,
 		Events: 20_000,
 	}
+	o.Life.IDs = o.Door == load.Do && l.Tables != load.OnlyAlarms
 	if o.Sync == engine.SyncNever && o.Ack == engine.Durable {
 		o.Ack = engine.Written
 	}

@@ -44,6 +44,7 @@ type Store struct {
 	model   [load.Partitions]partition
 	pending *Ended // the child whose events may be there
 	last    *load.Found
+	sent    load.Life // of the last child that may have sent something
 }
 
 // New is a store that nobody has opened yet. work must be an existing directory.
@@ -93,6 +94,7 @@ func (s *Store) Prepare(o load.Orders) (*Child, error) {
 		o.Dir = s.Dir
 	}
 	o.Life.Number, o.Marks, o.Found = s.number, file("marks"), file("found")
+	o.Before = s.sent
 	c := &Child{store: s, orders: o, files: []string{file("orders"), o.Marks, o.Found, o.Marks + "-complaints"}}
 	text, err := json.Marshal(o)
 	if err == nil {
@@ -326,7 +328,7 @@ func (c *Child) end(by func() error, lossy bool) error {
 	err = errors.Join(err, c.Board.Close())
 	after.complaints = load.Complaints(c.orders.Marks)
 	if ready && c.orders.Events > 0 {
-		c.store.pending = &after
+		c.store.pending, c.store.sent = &after, after.life
 	}
 	for _, f := range c.files {
 		_ = os.Remove(f) // nothing depends on it

@@ -31,6 +31,7 @@ const (
 type Board struct {
 	State      atomic.Uint64 // the child's store publishes what it has written to the parent's load
 	Refused    atomic.Uint64 // events that were not done
+	Resent     atomic.Uint64 // events of the child before that were sent again, and not done again
 	Partitions [Partitions]Mark
 }
 

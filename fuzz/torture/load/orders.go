@@ -40,6 +40,8 @@ type Orders struct { //tidy:ignore size: one flat struct, as engine.Options is
 	Marks string `json:"marks"` // the file of the Board
 	Found string `json:"found"` // where to write what the store holds
 	Life  Life   `json:"life"`
+	// Before is the life of the last child that may have sent something.
+	Before Life `json:"before"`
 
 	Shards        int              `json:"shards"`
 	Device        engine.LogDevice `json:"device"`
@@ -69,6 +71,9 @@ type Life struct {
 	Tables Tables `json:"tables"`
 	// LargeBytes is how large one event in 64 is at most.
 	LargeBytes int `json:"large_bytes"`
+	// IDs says that one event of the tallies in four is sent with an id, and some of those
+	// again: at once, or by the next child. Only Do can.
+	IDs bool `json:"ids"`
 }
 
 // Tables says which tables get events.

@@ -39,6 +39,9 @@ func (l *Life) Planned(partition int, i uint64) (Name, Step) {
 	return n, Step{Number: number, Remove: draw>>36&15 == 0 && l.Tables != OnlyAlarms, Filler: l.filler(draw >> 40)}
 }
 
+// HasID says that an event is sent with an id, so that it can be sent again.
+func (l *Life) HasID(n Name, s Step) bool { return l.IDs && !n.Notes && s.Number>>30&3 == 0 }
+
 // Sequence is the sequence of event i of a partition in what is said of states.
 func (l *Life) Sequence(i uint64) uint64 {
 	if l.Tables == OnlyAlarms {

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -21,7 +22,12 @@ func (c *child) senders(ctx context.Context, found *Found) error {
 	errs := make([]error, Partitions)
 	var group sync.WaitGroup
 	for p := range errs {
-		group.Go(func() { errs[p] = send(ctx, p, found.Partitions[p].Events) })
+		group.Go(func() {
+			errs[p] = c.sendLastAgain(ctx, p, &found.Partitions[p])
+			if errs[p] == nil && c.board.Partitions[p].Failed.Load() == 0 {
+				errs[p] = send(ctx, p, found.Partitions[p].Events)
+			}
+		})
 	}
 	group.Wait()
 	return errors.Join(errs...)
@@ -90,8 +96,50 @@ func (c *child) do(ctx context.Context, n Name, s Step, ack engine.Ack) (Tally, 
 		return c.alarms.Do(ctx, n.Key, s, ack)
 	case n.Notes:
 		return c.notes.Do(ctx, n.Key, s, ack)
+	case c.orders.Life.HasID(n, s):
+		return c.doTwice(ctx, n, s, ack)
 	}
 	return c.tallies.Do(ctx, n.Key, s, ack)
+}
+
+// doTwice sends an event with its id, and some of them again: it must be done once, and be
+// answered as it was.
+func (c *child) doTwice(ctx context.Context, n Name, s Step, ack engine.Ack) (Tally, error) {
+	first, err := c.tallies.DoOnce(ctx, s.id(), n.Key, s, ack)
+	if err != nil || s.Number>>32&1 == 0 {
+		return first, err
+	}
+	again, err := c.tallies.DoOnce(ctx, s.id(), n.Key, s, ack)
+	if err == nil && again != first {
+		err = fmt.Errorf("load: the event with id %v was answered by %+v, and then by %+v", s.id(), first, again)
+	}
+	return first, err
+}
+
+func (s Step) id() (id engine.EventID) {
+	binary.LittleEndian.PutUint64(id[:], s.Number)
+	return id
+}
+
+// sendLastAgain sends the last event of a partition again, if the child before has sent it
+// with an id. It must not be done a second time.
+func (c *child) sendLastAgain(ctx context.Context, p int, found *Holding) error {
+	if found.Events == 0 || c.orders.Before.Keys == 0 {
+		return nil
+	}
+	n, s := c.orders.Before.Planned(p, found.Events-1)
+	if have := found.States[n].Tally; !c.orders.Before.HasID(n, s) || have.Last != s.Number || have.Sequence != found.Events {
+		return nil
+	}
+	answer, err := c.tallies.DoOnce(ctx, s.id(), n.Key, s, engine.Applied)
+	if err != nil {
+		return c.failed(p, err)
+	}
+	if answer != found.States[n].Tally {
+		return fmt.Errorf("load: partition %d: the last event was sent again, and answered by %+v, not %+v", p, answer, found.States[n].Tally)
+	}
+	c.board.Resent.Add(1)
+	return nil
 }
 
 // judge looks at the answer to an event, and says whether it is to be sent again.
@@ -122,6 +170,9 @@ func (c *child) readDurable(ctx context.Context, p int, n Name) error {
 		s, _, err = c.notes.Get(ctx, n.Key, engine.OnlyDurable)
 	} else {
 		s.Tally, _, err = c.tallies.Get(ctx, n.Key, engine.OnlyDurable)
+	}
+	if c.orders.Faults && errors.Is(err, engine.ErrReadOnly) {
+		return nil // the partition is on its way to a shard without room
 	}
 	if err != nil {
 		return c.failed(p, err)

@@ -16,6 +16,7 @@ type Tally struct {
 	Sequence uint64 // of the last event in its partition
 	Time     int64  // of the last event, as it is logged
 	Draw     uint64 // the first random number of the last event
+	Last     uint64 // the number of the last event
 	Broken   uint64 // how often something happened that must not, such as time that runs back
 }
 
@@ -84,7 +85,7 @@ func (t *Tally) fold(sequence uint64, e Step) {
 	binary.LittleEndian.PutUint64(b[16:], e.Number)
 	t.Chain = xxh3.HashStringSeed(e.Filler, xxh3.Hash(b[:]))
 	t.Events++
-	t.Sequence = sequence
+	t.Sequence, t.Last = sequence, e.Number
 }
 
 // apply is what all tables do with an event.
@@ -114,6 +115,7 @@ type (
 func newTallies() *tallies {
 	return engine.NewTable(engine.Spec[string, Tally, Step, Tally]{
 		Name:  "tallies",
+		Once:  engine.Once{Ids: 1024},
 		Init:  func(c *engine.Context[string], s *Tally) { *s = Born(c.Key()).Tally },
 		Apply: func(c *engine.Context[string], s *Tally, e Step) Tally { s.applyOrRemove(c, e); return *s },
 	})
