@@ -150,7 +150,7 @@ func (f *FS) open(name string, flag int, perm os.FileMode) (*file, error) {
 		f.truncate(p.node, 0)
 	}
 	p.node.file.opens++
-	return &file{fs: f, node: p.node, name: name, flag: flag}, nil
+	return &file{fs: f, node: p.node, name: name, flag: flag, heard: p.node.file.failures}, nil
 }
 
 func (f *FS) create(p place, perm os.FileMode) *node {

@@ -233,3 +233,32 @@ func TestCapacityIsSharedByWritesAndReservations(t *testing.T) {
 		t.Errorf("after a kill %d bytes are taken", disk.Used())
 	}
 }
+
+// Goal: what a failed sync has dropped is told to every file that was open then, once,
+// as Linux tells it: a log whose segment is synced through two of them may not go on.
+func TestASyncThatDropsPagesIsToldToEveryOpenFileOnce(t *testing.T) {
+	fs := New()
+	open := func() fsys.File {
+		f, err := fs.OpenFile("f", os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	first, second := open(), open()
+	if _, err := first.Write([]byte("dropped")); err != nil {
+		t.Fatal(err)
+	}
+	fs.FailNth(Sync, 1, DropDirty(ErrIO))
+	if err := first.Sync(); !errors.Is(err, ErrIO) {
+		t.Fatalf("the first sync: %v", err)
+	}
+	for i, want := range []error{ErrIO, nil} {
+		if err := second.Sync(); !errors.Is(err, want) {
+			t.Fatalf("sync %d of the other file: %v, want %v", i, err, want)
+		}
+	}
+	if err := errors.Join(first.Sync(), open().Sync()); err != nil {
+		t.Fatalf("it is told again: %v", err)
+	}
+}

@@ -17,6 +17,7 @@ type file struct {
 
 	pos    int64 // of the next Write; guarded by fs.mu, as is closed
 	closed bool
+	heard  int // of the node's failures to write back, those that this file knows of
 }
 
 // do runs an operation on an open file.
@@ -152,7 +153,8 @@ func (f *file) Close() error {
 }
 
 // Sync covers the writes that returned before it began: one that its hook makes is
-// not among them.
+// not among them. That the system has dropped what was not durable is told to each open
+// file once, as Linux does, whichever of them asks first.
 func (f *file) Sync() error {
 	mark := f.mark()
 	failed := f.fs.begin(Sync, f.name)
@@ -169,12 +171,24 @@ func (f *file) Sync() error {
 			return os.ErrClosed
 		case dropping != nil:
 			f.node.file.drop()
+			f.node.file.failures++
+			f.node.file.failure = failed
 		default:
 			f.node.file.endSync(mark)
 		}
-		return failed
+		return f.hear()
 	})
 	return wrapped(Sync, f.name, err)
+}
+
+// hear is the last failure to write back that the file does not know of.
+func (f *file) hear() error {
+	r := f.node.file
+	if f.heard == r.failures {
+		return nil
+	}
+	f.heard = r.failures
+	return r.failure
 }
 
 func (f *file) mark() uint64 {

@@ -27,6 +27,10 @@ type regular struct {
 	taken int64
 	names int // present entries that lead here
 	opens int // open files
+	// failures counts syncs that have dropped what was not durable, failure is what the
+	// last one said.
+	failures int
+	failure  error
 }
 
 // directory has the entries that are visible now, those that are durable, and the
