@@ -122,27 +122,37 @@ func (e *Engine) open(ctx context.Context, tables []Definition) error {
 	if err != nil {
 		return err
 	}
-	if p := e.options.Partitions; p != 0 && p != m.Partitions {
-		return &VersionError{Have: fmt.Sprint(m.Partitions), Want: fmt.Sprint(p), Diff: fmt.Sprintf(
-			"it has %d partitions, which cannot be changed; set Options.Partitions to 0 or %d", m.Partitions, m.Partitions)}
-	}
-	ids, grown, err := m.match(tables)
+	grown, err := e.identify(m, tables)
 	if err != nil {
 		return err
-	}
-	e.manifest = m
-	if err := e.attach(tables, ids); err != nil {
-		return err
-	}
-	e.routing = shard.Routing{Seed: m.Seed, Bits: m.partitionBits(), Hash: xxh3.HashSeed}
-	if hash := e.options.Environment.Hash; hash != nil {
-		e.routing.Hash = hash
 	}
 	states, err := e.states(ctx, grown || old)
 	if err != nil {
 		return err
 	}
 	return e.start(states, began)
+}
+
+// identify makes m the manifest, with the tables of the program, if they are those of
+// the store. changed says that something was added to it.
+func (e *Engine) identify(m *manifest, tables []Definition) (changed bool, err error) {
+	if p := e.options.Partitions; p != 0 && p != m.Partitions {
+		return false, &VersionError{Have: fmt.Sprint(m.Partitions), Want: fmt.Sprint(p), Diff: fmt.Sprintf(
+			"it has %d partitions, which cannot be changed; set Options.Partitions to 0 or %d", m.Partitions, m.Partitions)}
+	}
+	ids, changed, err := m.match(tables)
+	if err != nil {
+		return false, err
+	}
+	e.manifest = m
+	if err := e.attach(tables, ids); err != nil {
+		return false, err
+	}
+	e.routing = shard.Routing{Seed: m.Seed, Bits: m.partitionBits(), Hash: xxh3.HashSeed}
+	if hash := e.options.Environment.Hash; hash != nil {
+		e.routing.Hash = hash
+	}
+	return changed, nil
 }
 
 // checkEmpty makes sure that a directory without a manifest is no store that has lost

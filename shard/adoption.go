@@ -104,7 +104,7 @@ func (w *worker) beginAdoption(id uint32, h holding) error {
 		return err
 	}
 	a := &adoption{at: h}
-	if w.reach[id].stamp.epoch < h.epoch {
+	if w.reach[id].stamp.epoch < h.epoch && !w.shard.beyond(id, h) {
 		a.part = newPartition(id, w.programs)
 		a.part.Epoch, a.part.Sequence = h.epoch, h.sequence
 	}

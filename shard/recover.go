@@ -78,9 +78,10 @@ type recovery struct {
 	owned   []uint32
 	current Current
 	workers []*worker
-	theirs  []*worker // by partition: who recovers it; nil: not of this shard
-	base    uint64    // the snapshot that was loaded; 0: none
-	written time.Time // when that was
+	theirs  []*worker          // by partition: who recovers it; nil: not of this shard
+	base    uint64             // the snapshot that was loaded; 0: none
+	until   map[uint32]holding // by partition, how far to fold; nil: to the end
+	written time.Time          // when that was
 	report  Report
 }
 

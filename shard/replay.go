@@ -262,7 +262,7 @@ func (w *worker) queueEvent(rec *record) error {
 		return fmt.Errorf("%w: an event of partition %d, which is not of this shard", errJoin, id)
 	}
 	at.sequence++
-	if part == nil {
+	if part == nil || w.shard.beyond(id, *at) {
 		w.found.Skipped++
 		return nil
 	}
@@ -309,7 +309,7 @@ func (w *worker) follow(id uint32) (*Partition, *holding) {
 		return a.part, &a.at
 	}
 	part, reach := w.parts[id], &w.reach[id]
-	if reach.left {
+	if reach.left || part == nil && w.shard.until != nil { // adopted later than what is folded
 		return nil, &reach.log
 	}
 	if part == nil {

@@ -138,21 +138,51 @@ type padded struct {
 // workload.Stats by key.
 func Open(ctx context.Context, o Options) (bench.Target, error) {
 	if o.EventBytes == EventBytesMin {
-		return openTable(ctx, o, engine.Spec[string, workload.Stats, event, struct{}]{
-			Apply: func(_ *engine.Context[string], s *workload.Stats, e event) (none struct{}) {
-				s.Fold(e.Ordinal, e.Value)
-				return none
-			},
-		}, func(e workload.Event) event { return event{e.Ordinal, e.Value} })
+		return openTable(ctx, o, plainSpec(), func(e workload.Event) event { return event{e.Ordinal, e.Value} })
 	}
 	size := int64(o.EventBytes)
-	return openTable(ctx, o, engine.Spec[string, workload.Stats, padded, struct{}]{
+	return openTable(ctx, o, paddedSpec(), func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} })
+}
+
+// plainSpec declares the table of events of EventBytesMin.
+func plainSpec() engine.Spec[string, workload.Stats, event, struct{}] {
+	return engine.Spec[string, workload.Stats, event, struct{}]{
+		Name: tableName, Version: tableVersion,
+		Apply: func(_ *engine.Context[string], s *workload.Stats, e event) (none struct{}) {
+			s.Fold(e.Ordinal, e.Value)
+			return none
+		},
+	}
+}
+
+// paddedSpec declares the table of larger events.
+func paddedSpec() engine.Spec[string, workload.Stats, padded, struct{}] {
+	return engine.Spec[string, workload.Stats, padded, struct{}]{
+		Name: tableName, Version: tableVersion,
 		Apply: func(_ *engine.Context[string], s *workload.Stats, e padded) (none struct{}) {
 			s.Fold(e.Ordinal, e.Value)
 			return none
 		},
 		EventCodec: padding{},
-	}, func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} })
+	}
+}
+
+const (
+	tableName    = "load"
+	tableVersion = 1
+)
+
+// ReplayCheck is engine.ReplayCheck of the store that Open makes.
+func ReplayCheck(ctx context.Context, o Options) (*engine.ReplayReport, error) {
+	opts, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	table := engine.Definition(engine.NewTable(paddedSpec()))
+	if o.EventBytes == EventBytesMin {
+		table = engine.NewTable(plainSpec())
+	}
+	return engine.ReplayCheck(ctx, o.Dir, opts, table)
 }
 
 func openTable[E any](ctx context.Context, o Options, spec engine.Spec[string, workload.Stats, E, struct{}], of func(workload.Event) E) (bench.Target, error) {
@@ -164,7 +194,6 @@ func openTable[E any](ctx context.Context, o Options, spec engine.Spec[string, w
 	if err != nil {
 		return nil, err
 	}
-	spec.Name, spec.Version = "load", 1
 	t := engine.NewTable(spec)
 	e, err := engine.Open(ctx, o.Dir, opts, t)
 	if err != nil {

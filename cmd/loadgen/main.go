@@ -6,6 +6,7 @@
 //	loadgen demo              half a minute that shows what Keyfold does
 //	loadgen run               one load, measured, and verified if asked
 //	loadgen recover DIR       open what a run left, and verify it
+//	loadgen replay-check DIR  fold the log of a store twice, and compare with its snapshots
 //	loadgen crash             kill a process under load again and again
 //	loadgen profile FILE      where the time went in a CPU profile, or what changed
 //	loadgen limit             the engine beside what the machine could do without it
@@ -93,23 +94,24 @@ func (p *process) command() string {
 
 // flags are the commands and their flags.
 type flags struct {
-	Demo    demoCommand    `cmd:"" help:"Show in half a minute what Keyfold does: fold real events, kill a process under load, recover, check every key."`
-	Run     runCommand     `cmd:"" help:"Send one load, measure it, and verify it if asked."`
-	Recover recoverCommand `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
-	Crash   crashCommand   `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
-	Restart restartCommand `cmd:"" help:"Kill a process under full load at a random moment, open what it left, say what that took, and verify every key."`
-	Limit   limitCommand   `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`
-	FindMax findMaxCommand `cmd:"" help:"Find the highest rate of an open loop that keeps a limit of latency."`
-	Sweep   sweepCommand   `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
-	Guest   guestCommand   `cmd:"" help:"Measure what a loaded engine does to a net/http handler in its process, in turn with none."`
-	Skew    skewCommand    `cmd:"" help:"Drive loads whose hot keys change their place, and show what rebalancing makes of it."`
-	Peers   peersCommand   `cmd:"" passthrough:"" help:"Measure what a user would pick instead, beside the engine: builds and runs bench/peers."`
-	Compare compareCommand `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
-	Doctor  doctorCommand  `cmd:"" help:"Look at the machine: how it syncs, and what will disturb a measurement."`
-	Size    sizeCommand    `cmd:"" help:"Say what a store will need: memory, disk, seconds to recover, from rates measured here."`
-	Profile profileCommand `cmd:"" help:"Say where the time went in a CPU profile of a run or of Go benchmarks, or what changed between two."`
-	Report  reportCommand  `cmd:"" help:"Write BENCHMARKS.md, charts and an HTML page from the JSON results of runs."`
-	Child   childCommand   `cmd:"" hidden:"" help:"Run a child of crash or demo."`
+	Demo        demoCommand        `cmd:"" help:"Show in half a minute what Keyfold does: fold real events, kill a process under load, recover, check every key."`
+	Run         runCommand         `cmd:"" help:"Send one load, measure it, and verify it if asked."`
+	Recover     recoverCommand     `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
+	ReplayCheck replayCheckCommand `cmd:"" name:"replay-check" help:"Fold the log of the store that a run left, twice, and compare the states with each other and with its snapshots; code 4 if they differ."`
+	Crash       crashCommand       `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
+	Restart     restartCommand     `cmd:"" help:"Kill a process under full load at a random moment, open what it left, say what that took, and verify every key."`
+	Limit       limitCommand       `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`
+	FindMax     findMaxCommand     `cmd:"" help:"Find the highest rate of an open loop that keeps a limit of latency."`
+	Sweep       sweepCommand       `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
+	Guest       guestCommand       `cmd:"" help:"Measure what a loaded engine does to a net/http handler in its process, in turn with none."`
+	Skew        skewCommand        `cmd:"" help:"Drive loads whose hot keys change their place, and show what rebalancing makes of it."`
+	Peers       peersCommand       `cmd:"" passthrough:"" help:"Measure what a user would pick instead, beside the engine: builds and runs bench/peers."`
+	Compare     compareCommand     `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
+	Doctor      doctorCommand      `cmd:"" help:"Look at the machine: how it syncs, and what will disturb a measurement."`
+	Size        sizeCommand        `cmd:"" help:"Say what a store will need: memory, disk, seconds to recover, from rates measured here."`
+	Profile     profileCommand     `cmd:"" help:"Say where the time went in a CPU profile of a run or of Go benchmarks, or what changed between two."`
+	Report      reportCommand      `cmd:"" help:"Write BENCHMARKS.md, charts and an HTML page from the JSON results of runs."`
+	Child       childCommand       `cmd:"" hidden:"" help:"Run a child of crash or demo."`
 }
 
 func main() {
