@@ -18,6 +18,22 @@ type window struct {
 	size  int64 // of the file
 	start int64 // of buf in the file
 	buf   []byte
+	ahead int // how much is read at once; 0: readBytes
+}
+
+// step is how much is read at once.
+func (w *window) step() int {
+	if w.ahead > 0 {
+		return w.ahead
+	}
+	return readBytes
+}
+
+// renew forgets what was read, and looks how large the file is now.
+func (w *window) renew() (err error) {
+	w.buf = w.buf[:0]
+	w.size, err = w.file.Size()
+	return err
 }
 
 // open turns the window to another file and keeps its memory.
@@ -47,9 +63,9 @@ func (w *window) fill(off int64, n int) error {
 	}
 	buf := w.buf[:0]
 	if cap(buf) < n {
-		buf = make([]byte, 0, max(int64(n), min(readBytes, w.size-off)))
+		buf = make([]byte, 0, max(int64(n), min(int64(w.step()), w.size-off)))
 	}
-	length := int(min(int64(max(n, readBytes)), int64(cap(buf)), w.size-off))
+	length := int(min(int64(max(n, w.step())), int64(cap(buf)), w.size-off))
 	buf = buf[:length]
 	have := copy(buf, kept)
 	w.start, w.buf = off, buf[:0]

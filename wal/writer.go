@@ -20,9 +20,11 @@ type Writer struct {
 	dir     string
 	options Options
 	seed    uint64
-	device  device
-	tail    tail // belongs to the goroutine that appends
-	files   files
+	// generation does not change.
+	generation uint64
+	device     device
+	tail       tail // belongs to the goroutine that appends
+	files      files
 
 	// appended counts frames: Append's store, behind the write and behind what it did
 	// to files, publishes to Sync's load.
@@ -81,7 +83,7 @@ func Create(dir string, id ID, s Start, o Options) (*Writer, error) {
 	if err := o.FS.Mkdir(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("wal: begin generation %d: %w", s.Generation, err)
 	}
-	w := &Writer{dir: dir, options: o, seed: id.seed(s.Generation)}
+	w := &Writer{dir: dir, options: o, seed: id.seed(s.Generation), generation: s.Generation}
 	if err := w.start(id, &s); err != nil {
 		return nil, errors.Join(fmt.Errorf("wal: begin generation %d: %w", s.Generation, err), w.abandon(err))
 	}
@@ -203,6 +205,9 @@ func (fs *files) turn(f openFile, size int64) {
 // Durable is the highest frame that is known to be durable; 0 also before the first
 // Sync.
 func (w *Writer) Durable() uint64 { return max(1, w.durable.Load()) - 1 }
+
+// Generation is the number of the generation. It is safe for concurrent use.
+func (w *Writer) Generation() uint64 { return w.generation }
 
 // End is the last frame that was appended.
 func (w *Writer) End() End { return w.tail.end }
