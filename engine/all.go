@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -43,24 +42,9 @@ func (t *Table[K, S, E, R]) scan(ctx context.Context, yield func(k K, s *S) bool
 	if b.engine.inside() {
 		return ErrInside
 	}
-	left := make([]uint32, b.engine.manifest.Partitions)
-	for i := range left {
-		left[i] = uint32(i)
-	}
-	for len(left) > 0 { // again for those that have moved away before they were shown
-		missed := []uint32(nil)
-		for index, owned := range b.engine.byShard(left) {
-			for part := range slices.Chunk(owned, partitionsPerVisit) {
-				elsewhere, err := b.visit(ctx, b.engine.shards()[index], part, yield)
-				if err != nil {
-					return err
-				}
-				missed = append(missed, elsewhere...)
-			}
-		}
-		left = missed
-	}
-	return nil
+	return b.engine.eachPartition(func(s *shard.Shard, part []uint32) ([]uint32, error) {
+		return b.visit(ctx, s, part, yield)
+	})
 }
 
 // visit copies some partitions on their shard and shows them here. It returns those that
@@ -71,20 +55,7 @@ func (b *binding[K, S, E, R]) visit(ctx context.Context, s *shard.Shard, partiti
 	if err != nil {
 		return nil, err
 	}
-	for _, img := range images {
-		stopped := false
-		err := img.each(func(k K, s *S) bool {
-			stopped = !yield(k, s)
-			return !stopped
-		})
-		if err != nil {
-			return nil, err
-		}
-		if stopped {
-			return nil, errStopped
-		}
-	}
-	return elsewhere, nil
+	return elsewhere, showAll(images, yield)
 }
 
 // byShard lists partitions by the shard that owns them now.

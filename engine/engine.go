@@ -39,8 +39,15 @@ type Engine struct {
 	sources atomic.Uint64
 
 	recovery Recovery
+	history  history
 	operator operator
 	closing  closing
+}
+
+// history is what an engine has of former layouts.
+type history struct {
+	bytes  atomic.Int64        // of their logs; trimFormer's store publishes to keep's load
+	trails []shard.TrailSource // of them, when the engine was opened
 }
 
 // operator is what there is for whoever runs the program.
@@ -149,25 +156,6 @@ var errNotReturned = errors.New("keyfold: a function of the program ended the go
 
 // Recovery says what Open found and did.
 func (e *Engine) Recovery() Recovery { return e.recovery }
-
-// dropFormer removes the layout before a change of the number of shards, once every
-// shard has two snapshots of its own. What cannot be removed now is removed later.
-func (e *Engine) dropFormer() {
-	m := e.manifest
-	if m.Former == 0 {
-		return
-	}
-	for i := range m.Shards {
-		if shard.SnapshotsOf(e.shardConfig(m, i, -1)) < 2 {
-			return
-		}
-	}
-	former := m.Former
-	m.Former = 0
-	if m.write(e.options.Environment.FS, e.dir) == nil {
-		e.removeLayout(former)
-	}
-}
 
 // path is the path of something in the store.
 func (e *Engine) path(elements ...string) string {

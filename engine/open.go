@@ -230,6 +230,7 @@ func (e *Engine) start(states []*shard.State, began time.Time) error {
 	for _, b := range e.bindings {
 		e.recovery.Lifted += b.liftedStates()
 	}
+	e.history.trails = e.formerTrails()
 	e.recovery.Duration = time.Since(began)
 	e.fleet.Store(&shards)
 	e.operator.reporter.opened(e.dir, len(shards), &e.recovery)
@@ -264,6 +265,7 @@ func (e *Engine) shardConfig(m *manifest, index, cpu int) shard.Config {
 		Log: shard.LogConfig{
 			FS: o.Environment.FS, Device: o.device(), Sync: shard.SyncMode(o.Sync), Interval: o.SyncInterval,
 			SegmentBytes: o.SegmentBytes, SnapshotBytes: o.SnapshotBytes, RecoveryBudget: o.RecoveryBudget,
+			Keep:          e.keep,
 			FrameBytesMax: shard.FrameTargetBytes + o.EventBytesMax + o.KeyBytesMax + 4<<10,
 		},
 	}

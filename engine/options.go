@@ -63,6 +63,19 @@ const (
 	DeviceLibrary                  // github.com/tidwall/wal
 )
 
+// A KeepLog says how much of the log is kept that no recovery needs any more. It is trimmed
+// by whole generations, when a snapshot is published and at every open: what is kept may be
+// larger by what the newest two snapshots stand on. The zero KeepLog keeps nothing else.
+type KeepLog struct {
+	// Bytes is how much is kept, of all shards together; each has an equal part. 0 means
+	// that only Age counts.
+	Bytes int64
+	// Age is how long it is kept. 0 means that only Bytes counts.
+	Age time.Duration
+}
+
+func (k KeepLog) on() bool { return k.Bytes > 0 || k.Age > 0 }
+
 // Options says how an engine runs. The zero Options is right for a service that
 // shares its machine. Nothing here changes what is promised but Sync.
 type Options struct { //tidy:ignore size: one flat struct, so that a literal names any option
@@ -93,6 +106,8 @@ type Options struct { //tidy:ignore size: one flat struct, so that a literal nam
 	// loaded in more than this, or written faster than it is snapshotted, takes longer.
 	// The price is up to four bytes of snapshots for each byte of log. 0 means no budget.
 	RecoveryBudget time.Duration
+	// KeepLog says how much of the log is kept behind that, for Changes and Replay.
+	KeepLog KeepLog
 	// Pin says whether shards are pinned to CPUs. A pinned shard keeps its thread, so
 	// that waking it, or being woken by it, costs a switch of threads: it is for
 	// machines with a CPU to spare for each shard, and a long Spin.
@@ -190,6 +205,7 @@ func (o *Options) check() error {
 		{powerOfTwo(o.InboxBytes) && o.InboxBytes <= inboxBytesMax, fmt.Sprintf("InboxBytes must be a power of two up to %d, not %d", inboxBytesMax, o.InboxBytes)},
 		{o.SnapshotBytes > 0, fmt.Sprintf("SnapshotBytes must be more than 0, not %d", o.SnapshotBytes)},
 		{o.RecoveryBudget >= 0, fmt.Sprintf("RecoveryBudget must not be negative, as %v is", o.RecoveryBudget)},
+		{o.KeepLog.Bytes >= 0 && o.KeepLog.Age >= 0, fmt.Sprintf("KeepLog must not be less than 0: %+v", o.KeepLog)},
 		{o.SegmentBytes >= 4<<10 && o.SegmentBytes <= 1<<30, fmt.Sprintf("SegmentBytes must be 4 KiB to 1 GiB, not %d", o.SegmentBytes)},
 		{o.Pin <= PinOn && o.Device <= DeviceLibrary && o.Rebalance <= RebalanceAutomatic, "Pin, Device and Rebalance must be one of their modes"},
 	} {

@@ -83,6 +83,9 @@ func (e *Engine) grow(count int) error {
 		s.Start()
 	}
 	e.fleet.Store(&fleet)
+	for _, s := range old { // whoever waits for changes must wait for the new shards, too
+		s.TellFollowers()
+	}
 	e.startAdviser()
 	return nil
 }

@@ -140,6 +140,9 @@ func (e *Engine) reshard(old []*shard.State, count int) ([]*shard.State, error) 
 			from[p.ID] = p
 		}
 	}
+	if err := e.retire(old); err != nil {
+		return nil, err
+	}
 	states, err := e.createLayout(&next, from)
 	if err != nil {
 		return nil, err
@@ -153,7 +156,23 @@ func (e *Engine) reshard(old []*shard.State, count int) ([]*shard.State, error) 
 	e.recovery.ShardsBefore = e.manifest.Shards
 	e.manifest = &next
 	e.removeUnnamedLayouts()
+	e.trimFormer()
 	return states, nil
+}
+
+// retire makes history of the logs of recovered shards, if that is kept. The layout stays
+// what it is, and can be opened again.
+func (e *Engine) retire(old []*shard.State) error {
+	if !e.options.KeepLog.on() {
+		return nil
+	}
+	m := e.manifest
+	if m.Former != 0 {
+		if err := e.archive(m.Former); err != nil {
+			return err
+		}
+	}
+	return eachShard(len(old), func(i int) error { return shard.Retire(e.shardConfig(m, i, -1), old[i]) })
 }
 
 // partitionsOf lists the partitions of each shard.

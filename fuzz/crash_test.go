@@ -37,6 +37,11 @@ func live(r *rig, random *rand.Rand) (whole bool, err error) {
 		func() error { return r.load(random, 4, r.strongest()) },
 		r.close,
 	}
+	return walk(r, steps)
+}
+
+// walk takes the steps of a life, until one fails. It says whether none did.
+func walk(r *rig, steps []func() error) (whole bool, err error) {
 	for _, step := range steps {
 		r.now.Add(int64(time.Millisecond) / 2)
 		if err := step(); err != nil {
@@ -119,6 +124,9 @@ func cutAt(row *row, stop int, sync engine.SyncMode, seed uint64, models int) (c
 	o := small()
 	o.Sync, o.SnapshotBytes = sync, 12<<10
 	r := newRig(o, hashes["full"])
+	if stop%3 == 0 {
+		r.keeping()
+	}
 	r.disk.StopAfter(stop)
 	if stop%2 == 0 {
 		slow(r.disk)

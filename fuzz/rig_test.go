@@ -61,7 +61,8 @@ type rig struct {
 	number  *atomic.Uint64 // of the last event, so that no two are equal
 	bits    int            // of the partitions
 
-	sender *sender // nil: no producer is open
+	sender  *sender  // nil: no producer is open
+	witness *witness // nil: nobody reads changes
 }
 
 // small are options with which everything happens often: segments are full and
@@ -89,7 +90,7 @@ func newRig(o engine.Options, h hash) *rig {
 // on is a rig on another disk, with the oracle as it is now.
 func (r *rig) on(disk *crashfs.FS) *rig {
 	c := newRig(r.options, r.hash)
-	c.disk, c.oracle, c.number = disk, r.oracle.clone(), r.number
+	c.disk, c.oracle, c.number, c.witness = disk, r.oracle.clone(), r.number, r.witness.clone()
 	c.now.Store(r.now.Load())
 	return c
 }
@@ -305,7 +306,24 @@ func (r *rig) judge(least floor) error {
 		}
 		l.durable()
 	}
-	return r.resolve(found)
+	if err := r.resolve(found); err != nil {
+		return err
+	}
+	return r.judgeChanges()
+}
+
+// judgeChanges has the witness read on, and another one from the beginning.
+func (r *rig) judgeChanges() error {
+	if r.witness == nil {
+		return nil
+	}
+	if err := r.witnessed(); err != nil {
+		return err
+	}
+	old := r.witness
+	defer func() { r.witness = old }()
+	r.witness = newWitness(r.options.Partitions)
+	return r.witnessed()
 }
 
 // resolve finds out by an event of its own which of several prefixes a partition

@@ -76,6 +76,9 @@ type LogConfig struct {
 	SnapshotBytes int64
 	// RecoveryBudget is how long a recovery should take at most; 0: whatever it takes.
 	RecoveryBudget time.Duration
+	// Keep says how much is kept of what snapshots have replaced; it is asked whenever
+	// one is published. nil keeps nothing.
+	Keep func() Keep
 }
 
 // A WaitConfig says what an idle shard does.

@@ -126,7 +126,8 @@ func Resume(cfg Config, state *State) error {
 		return errors.Join(err, writer.Close())
 	}
 	state.Report.Times.Copy = time.Since(copying)
-	next := state.current.grown(tail.end, number, state.needed(&tail))
+	next := state.current.grown(ending{tail.end, treeBytes(cfg.Log.FS, cfg.generationDir(last.Number)), state.time}, number, state.needed(&tail))
+	next.Kept = cfg.keep().trim(next.Kept, cfg.Clock())
 	if mutant.AppendBehindTear { // it goes where the next recovery does not look
 		state.writer, state.current = writer, next
 		return nil
@@ -137,6 +138,22 @@ func Resume(cfg Config, state *State) error {
 	state.writer, state.current = writer, next
 	removeUnnamed(&cfg, &state.current, func() {})
 	return nil
+}
+
+// Retire ends the log of a recovered shard that will not be resumed, so that its changes
+// can be read for ever: what is not known to be durable is written again, and the end
+// sealed. The state can then be taken over by another layout.
+func Retire(cfg Config, state *State) error {
+	if state.current.last().Sealed {
+		return nil
+	}
+	if err := Resume(cfg, state); err != nil {
+		return err
+	}
+	w := state.writer
+	state.writer = nil
+	state.current = state.current.sealed(ending{w.End(), w.Bytes(), state.time})
+	return errors.Join(w.Close(), state.current.write(cfg.Log.FS, cfg.Dir))
 }
 
 // needed says that the newest generation must be kept: it holds events that are not

@@ -2,6 +2,7 @@ package shard
 
 import (
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/keyfold/keyfold/snapshot"
@@ -46,7 +47,7 @@ func Examine(cfg Config, owned []uint32) *Examination {
 		x.Err = err
 		return x
 	}
-	for _, g := range current.Generations {
+	for _, g := range append(slices.Clone(current.Kept), current.Generations...) {
 		x.Generations = append(x.Generations, cfg.viewGeneration(g))
 	}
 	for _, number := range current.Snapshots {
@@ -96,7 +97,7 @@ func (c *Config) viewSnapshot(number uint64) SnapshotView {
 // unnamed lists what CURRENT does not name. A name that is not there is not an entry.
 func unnamed(c *Config, current *Current) (paths []string) {
 	named := make(map[string]bool)
-	for _, g := range current.Generations {
+	for _, g := range append(slices.Clone(current.Generations), current.Kept...) {
 		named[c.generationDir(g.Number)] = true
 	}
 	for _, number := range current.Snapshots {

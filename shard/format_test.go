@@ -149,18 +149,21 @@ func TestFormatsAreThoseOfTheGoldenDump(t *testing.T) {
 
 	current := Current{
 		ID:          wal.ID{Store: [16]byte{0xab, 15: 0xcd}, Layout: 2, Shard: 3},
-		Generations: []Generation{{Number: 4, Sealed: true, End: wal.End{Generation: 4, Frame: 7, Chain: 9}}, {Number: 6}},
+		Generations: []Generation{{Number: 4, Sealed: true, End: wal.End{Generation: 4, Frame: 7, Chain: 9}, Bytes: 512, Ended: 1000}, {Number: 6}},
 		Snapshots:   []uint64{4},
+		Kept:        []Generation{{Number: 3, Sealed: true, End: wal.End{Generation: 3, Frame: 5, Chain: 8}, Bytes: 256, Ended: 900}},
 	}
-	d.section("payload of CURRENT: generation 4 sealed at frame 7 with chain 9, generation 6, snapshot 4", current.encode())
+	d.section("payload of CURRENT: generation 4 sealed at frame 7 with chain 9, generation 6, snapshot 4, generation 3 kept", current.encode())
 	fmt.Fprintf(d, "%04d  %x  store\n", d.at, d.rest[:16])
 	d.rest, d.at = d.rest[16:], 16
 	d.fields(4, little, "layout", "shard", "count")
 	for range 2 {
-		d.fields(8, little, "number", "sealed", "frame", "chain")
+		d.fields(8, little, "number", "sealed", "frame", "chain", "bytes", "ended")
 	}
 	d.fields(4, little, "count")
 	d.fields(8, little, "number")
+	d.fields(4, little, "count")
+	d.fields(8, little, "number", "sealed", "frame", "chain", "bytes", "ended")
 	d.end(t)
 	compareGolden(t, filepath.Join("testdata", "golden", "formats.txt"), d.String())
 }

@@ -30,7 +30,7 @@ func (p *pair) arrange() (from, to *rig) {
 		}
 		p.look()
 	}
-	p.seen = [2]pairRoute{p.route, p.route}
+	p.known = [2]pairRoute{p.route, p.route}
 	return from, to
 }
 

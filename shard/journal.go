@@ -17,7 +17,8 @@ import (
 // Invariant: released <= durable <= appended.
 type journal struct {
 	writer   *wal.Writer
-	current  Current // what the CURRENT file says, or will say when the job in the lane is done
+	tip      atomic.Pointer[wal.Writer] // of the newest generation that is valid; open's and synced's stores publish to trails
+	current  Current                    // what the CURRENT file says, or will say when the job in the lane is done
 	frame    wal.Frame
 	frameMax int
 	time     int64 // that the next event of the open frame would be applied at
@@ -47,6 +48,7 @@ type syncJob struct {
 
 func (j *journal) open(s *Shard, state *State) {
 	j.writer = state.writer
+	j.tip.Store(j.writer)
 	j.current = state.current
 	j.bytes = state.log
 	j.logged = state.Report.Copied > 0
@@ -254,9 +256,11 @@ func (s *Shard) synced() {
 	s.meter.syncs.Add(j.job.took)
 	j.durable = j.job.upTo
 	if j.job.rotation != nil {
+		j.tip.Store(j.rotation.writer)
 		j.rotation = nil
 		s.releaseWritten()
 	}
+	s.TellFollowers()
 	told := s.acks.durable.upTo(j.durable)
 	j.gather.told(told, s.cfg.Clock())
 	s.syncNext(s.acks.durable.len() - told)

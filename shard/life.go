@@ -193,7 +193,7 @@ func (s *Shard) advanceEnd() bool {
 func (s *Shard) seal() {
 	j := &s.log
 	s.life.finished = true
-	sealed := j.current.sealed(j.writer.End())
+	sealed := j.current.sealed(ending{j.writer.End(), j.writer.Bytes(), s.clock.mark})
 	if err := sealed.write(s.cfg.Log.FS, s.cfg.Dir); err != nil {
 		if errors.Is(err, fsys.ErrNoSpace) {
 			s.life.unsealed = err // nothing is lost: the next open reads to the end

@@ -20,6 +20,7 @@ type Transit struct {
 	cut        uint64 // position in the inbox of the old owner that it must come to
 	watch      watch  // of all of them; belongs to the old owner
 	cargo      cargo  // belongs to whoever moves them
+	copied     uint64 // frame of the old owner that holds the last event of the copies; belongs to the same
 
 	parcel  atomic.Pointer[parcel] // the old owner's store hands the partitions to the new one
 	lost    atomic.Pointer[error]  // the old owner's store says that none will come

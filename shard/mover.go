@@ -127,7 +127,12 @@ func (t *Transit) prepare(partitions []uint32) error {
 	if err := t.catchUp(); err != nil {
 		return err
 	}
-	return t.sync()
+	if err := t.sync(); err != nil {
+		return err
+	}
+	// The events up to the copy are in no other log. A crash that takes them back, and
+	// not the adoption, would leave a hole in the history.
+	return syncUpTo(t.from, func() uint64 { return t.copied })
 }
 
 // copied is a partition as it was frozen.
@@ -159,6 +164,7 @@ func (t *Transit) copySome(partitions []uint32) (copies []copied, err error) {
 				break
 			}
 		}
+		t.copied = t.from.log.openOrdinal()
 		return nil
 	})
 	return copies, err
@@ -291,11 +297,19 @@ func (t *Transit) catchUp() error {
 
 // sync waits until what the new owner has logged is durable, so that the commit needs
 // only a short sync.
-func (t *Transit) sync() error {
+func (t *Transit) sync() error { return syncUpTo(t.to, t.to.log.openOrdinal) }
+
+// syncUpTo waits until the log of a shard is durable up to a frame, of which ordinal tells
+// the number on the goroutine of the shard.
+func syncUpTo(s *Shard, ordinal func() uint64) error {
 	done := make(chan error, 1)
-	err := visit(t.to, func() error {
-		t.to.force()
-		t.to.await(t.to.log.appended.Load(), func(err error) { done <- err })
+	err := visit(s, func() error {
+		if upTo := ordinal(); s.log.durable < upTo {
+			s.await(upTo, func(err error) { done <- err })
+			s.force()
+		} else {
+			done <- nil
+		}
 		return nil
 	})
 	if err != nil {
@@ -304,8 +318,8 @@ func (t *Transit) sync() error {
 	select {
 	case err := <-done:
 		return err
-	case <-t.to.life.stopped:
-		return t.to.gone()
+	case <-s.life.stopped:
+		return s.gone()
 	}
 }
 

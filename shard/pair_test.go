@@ -21,7 +21,7 @@ type pair struct {
 	time   int64
 	shards [2]*rig
 	route  pairRoute
-	seen   [2]pairRoute // by two producers
+	known  [2]pairRoute // by two producers
 	next   uint64
 	sent   [rigPartitions][]uint64 // ids, in the order they were admitted
 	calls  []scripted
@@ -30,6 +30,7 @@ type pair struct {
 	together int
 	failed   []error
 	moved    chan error // of the move under way; nil: none is
+	*watcher
 }
 
 // A pairRoute says who owns each partition, and what version the inboxes have.
@@ -47,6 +48,7 @@ func (p *pair) config(i int) Config {
 	cfg.Dir = fmt.Sprintf("store/shard-%03d", i)
 	cfg.Clock = func() int64 { return p.time }
 	cfg.Inbox = 1 << 12
+	cfg.Log.Keep = func() Keep { return Keep{On: true} }
 	return cfg
 }
 
@@ -55,7 +57,7 @@ func newPair(tb testing.TB, change ...func(*Config)) (*pair, error) {
 }
 
 func createPair(tb testing.TB, disk *crashfs.FS, change ...func(*Config)) (*pair, error) {
-	p := &pair{TB: tb, disk: disk, time: 1000}
+	p := &pair{TB: tb, disk: disk, time: 1000, watcher: &watcher{}}
 	slots := &Slots{}
 	for i, owned := range pairOwned() {
 		cfg := p.config(i)
@@ -83,13 +85,13 @@ func (p *pair) assume(i int, cfg Config, state *State) error {
 	for _, part := range state.Partitions {
 		p.route.owner[part.ID] = i
 	}
-	p.seen = [2]pairRoute{p.route, p.route}
+	p.known = [2]pairRoute{p.route, p.route}
 	return nil
 }
 
 // reopen makes a pair of what is on disk.
 func (p *pair) reopen(disk *crashfs.FS) (*pair, error) {
-	next := &pair{TB: p.TB, disk: disk, time: p.time, next: p.next}
+	next := &pair{TB: p.TB, disk: disk, time: p.time, next: p.next, watcher: &watcher{}}
 	var states []*State
 	var cfgs []Config
 	slots := &Slots{}
@@ -131,7 +133,7 @@ func (p *pair) reopen(disk *crashfs.FS) (*pair, error) {
 // first one; keys of others are left out.
 func (p *pair) say(producer int, ack Ack, keys ...string) {
 	for {
-		seen := &p.seen[producer]
+		seen := &p.known[producer]
 		to := seen.owner[keys[0][0]-'0']
 		var evs []ev
 		first := p.next
@@ -318,10 +320,12 @@ func (p *pair) holds(what string, next *pair, kept bool) {
 			}
 		}
 	}
+	p.followed(what, next)
 }
 
 // live does n random things, moves among them.
 func (p *pair) live(random *rand.Rand, n int) {
+	p.watcher = p.watch()
 	keys := [rigPartitions][]string{{"0a", "0b"}, {"1a"}, {"2a", "2b"}, {"3a"}}
 	key := func() string { k := keys[random.IntN(rigPartitions)]; return k[random.IntN(len(k))] }
 	for range n {
@@ -344,8 +348,11 @@ func (p *pair) live(random *rand.Rand, n int) {
 			if random.IntN(2) == 0 {
 				r.ask(func(error) {})
 			} else {
-				p.seen[random.IntN(2)] = p.route
+				p.known[random.IntN(2)] = p.route
 			}
+		}
+		if random.IntN(8) == 0 {
+			p.watcher.read(p)
 		}
 		p.look()
 	}

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"encoding/binary"
 	"errors"
 	"path/filepath"
 	"slices"
@@ -87,7 +88,7 @@ func TestGenerationThatDoesNotJoinIsRefused(t *testing.T) {
 			r.accept(adds("0a", 3)...)
 			disk := r.disk.Crash(crashfs.Model{})
 			cfg := r.onDisk(disk)
-			current := r.log.current.grown(r.log.writer.End(), 2, true)
+			current := r.log.current.grown(ending{end: r.log.writer.End()}, 2, true)
 			claimed := []*Partition{{ID: 0, Sequence: uint64(3 + shift)}}
 			w, err := cfg.createGeneration(2, r.log.writer.End(), 0, startsOf(0, claimed, nil, nil, cfg.eras()).encode())
 			if err != nil {
@@ -349,19 +350,39 @@ func TestHeaderThatIsCutIsRefused(t *testing.T) {
 	}
 }
 
+// The payload is that of a CURRENT file which the program before version 2 wrote.
+func TestCurrentOfVersionOneIsRead(t *testing.T) {
+	old := []byte{15: 0xcd}
+	for _, v := range []uint32{2, 3, 2} { // layout, shard, two generations
+		old = binary.LittleEndian.AppendUint32(old, v)
+	}
+	for _, v := range []uint64{4, 1, 7, 9, 6, 0, 0, 0} {
+		old = binary.LittleEndian.AppendUint64(old, v)
+	}
+	old = binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint32(old, 1), 4)
+	c, err := decodeCurrent(old, 1)
+	if err != nil || len(c.Generations) != 2 || c.Generations[0].End != (wal.End{Generation: 4, Frame: 7, Chain: 9}) ||
+		c.Generations[1] != (Generation{Number: 6}) || len(c.Snapshots) != 1 || c.Snapshots[0] != 4 || c.Kept != nil {
+		t.Fatalf("%+v, %v", c, err)
+	}
+	if _, err := decodeCurrent(old, currentVersion); err == nil {
+		t.Fatal("it was taken for one of this version")
+	}
+}
+
 func TestCurrentThatIsCutIsRefused(t *testing.T) {
-	c := Current{Generations: []Generation{{Number: 4, Sealed: true, End: wal.End{Generation: 4, Frame: 7, Chain: 9}}, {Number: 5}}, Snapshots: []uint64{4, 5}}
+	c := Current{Generations: []Generation{{Number: 4, Sealed: true, End: wal.End{Generation: 4, Frame: 7, Chain: 9}}, {Number: 5}}, Snapshots: []uint64{4, 5}, Kept: []Generation{{Number: 3}}}
 	whole := c.encode()
-	if again, err := decodeCurrent(whole); err != nil || again.Generations[0] != c.Generations[0] || len(again.Snapshots) != 2 {
+	if again, err := decodeCurrent(whole, currentVersion); err != nil || again.Generations[0] != c.Generations[0] || len(again.Snapshots) != 2 {
 		t.Fatal(again, err)
 	}
 	for n := range len(whole) {
-		if _, err := decodeCurrent(whole[:n]); err == nil {
+		if _, err := decodeCurrent(whole[:n], currentVersion); err == nil {
 			t.Fatalf("%d bytes of %d were enough", n, len(whole))
 		}
 	}
 	none := Current{}
-	if _, err := decodeCurrent(none.encode()); err == nil {
+	if _, err := decodeCurrent(none.encode(), currentVersion); err == nil {
 		t.Fatal("no generation was enough")
 	}
 }

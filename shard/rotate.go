@@ -41,7 +41,7 @@ func (s *Shard) rotate() error {
 		}
 		return err
 	}
-	j.current = j.current.grown(end, number, j.logged)
+	j.current = j.current.grown(ending{end, j.writer.Bytes(), s.clock.mark}, number, j.logged)
 	j.logged = false
 	s.alarm.logged = len(s.alarm.tables) == 0
 	j.rotation = &rotation{retired: j.writer, writer: writer, current: j.current}

@@ -239,7 +239,7 @@ func (s *Shard) sealRound() bool {
 	}
 	r.phase = roundPublish
 	r.job.publish = true
-	r.job.current = s.log.current.published(r.number)
+	r.job.current = s.log.current.published(r.number, s.cfg.keep(), s.cfg.Clock())
 	r.lane.begin(0)
 	return true
 }

@@ -32,11 +32,12 @@ type Shard struct {
 	alarm  alarm
 	moving moving
 
-	feeds   []Feed // polled in every turn
-	control chan func()
-	failure atomic.Pointer[FailedError] // fail's store publishes to Err
-	owner   owner
-	life    life
+	feeds     []Feed // polled in every turn
+	followers followers
+	control   chan func()
+	failure   atomic.Pointer[FailedError] // fail's store publishes to Err
+	owner     owner
+	life      life
 	figures
 }
 
@@ -85,6 +86,9 @@ func New(cfg Config, state *State) (*Shard, error) {
 	s.alarm.open(s, state)
 	return s, nil
 }
+
+// Config is what the shard was made with.
+func (s *Shard) Config() Config { return s.cfg }
 
 // Inbox is where blocks for this shard are claimed and published. Whoever published
 // a block must call Wake.
@@ -198,6 +202,7 @@ func (s *Shard) fail(err error) {
 	}
 	s.failure.Store(&FailedError{Shard: s.cfg.Index, Err: err})
 	s.notify(NoticeFailed, err)
+	s.TellFollowers()
 	s.inbox.Close()
 	unknown := &FailedError{Shard: s.cfg.Index, Unknown: true, Err: err}
 	s.acks.written.release(never, unknown)

@@ -279,6 +279,42 @@ func (s *Shard) Snapshot(ctx context.Context) error {
 //
 // It returns those that are not here: they have moved on, or not come yet.
 func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, each func(Image)) (elsewhere []uint32, err error) {
+	return s.freeze(ctx, partitions, func(p *Partition) {
+		if !p.Stores[table].Empty() {
+			each(p.Stores[table].Freeze(nil))
+		}
+	})
+}
+
+// FreezeDurable is Freeze with what each image is of, and waits until the log has all that
+// the images hold, durably. Of a partition without keys in the table there is no image.
+func (s *Shard) FreezeDurable(ctx context.Context, table uint16, partitions []uint32, each func(partition uint32, sequence uint64, i Image)) (elsewhere []uint32, err error) {
+	upTo := uint64(0)
+	elsewhere, err = s.freeze(ctx, partitions, func(p *Partition) {
+		var i Image
+		if !p.Stores[table].Empty() {
+			i = p.Stores[table].Freeze(nil)
+		}
+		each(p.ID, p.Sequence, i)
+		upTo = s.log.openOrdinal()
+	})
+	if err == nil {
+		err = syncUpTo(s, func() uint64 { return upTo })
+	}
+	return elsewhere, err
+}
+
+// Sequences fills in the sequences of the partitions that the shard has.
+func (s *Shard) Sequences(ctx context.Context, into []uint64) error {
+	return s.Tell(ctx, func() {
+		for _, p := range s.owned {
+			into[p.ID] = p.Sequence
+		}
+	})
+}
+
+// freeze shows some of the shard's partitions.
+func (s *Shard) freeze(ctx context.Context, partitions []uint32, show func(*Partition)) (elsewhere []uint32, err error) {
 	froze := error(&PanicError{}) // a codec has ended the goroutine
 	err = s.Tell(ctx, func() {
 		for _, id := range partitions {
@@ -292,8 +328,8 @@ func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, e
 			}
 			if p.ID == noPartition {
 				elsewhere = append(elsewhere, id)
-			} else if !p.Stores[table].Empty() {
-				each(p.Stores[table].Freeze(nil))
+			} else {
+				show(p)
 			}
 		}
 		froze = nil

@@ -1,0 +1,302 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/keyfold/keyfold/shard"
+)
+
+// ErrTrimmed is matched when changes that a reader wants are not kept any more:
+// Options.KeepLog bounds them, and no reader holds them back. The reader must begin again:
+// with the states of now and their position, from [Table.States], or with
+// [ChangesOptions].SkipTrimmed.
+var ErrTrimmed = shard.ErrTrimmed
+
+// A Change is an accepted event of a table.
+type Change[K comparable, E any] struct {
+	Key       K         // decoded
+	Event     E         // decoded; the zero E if a timer of the key has fired
+	Timer     bool      // the shard made the event itself, for a timer or the end of the key
+	Partition int       // of the key
+	Sequence  uint64    // of the event in its partition, over all tables: it only grows
+	Time      time.Time // as Apply saw it
+}
+
+// ChangesOptions says what a reader of changes wants. The zero value follows the log
+// for ever, and is told when changes are gone.
+type ChangesOptions struct {
+	// Stop ends with io.EOF when everything that is durable was handed out, instead of
+	// waiting for more.
+	Stop bool
+	// SkipTrimmed goes on behind changes that are not kept any more, and counts them,
+	// instead of failing with ErrTrimmed.
+	SkipTrimmed bool
+}
+
+// Changes hands out the accepted events of one table, each once, those of a key in their
+// order, and only such as are durable: no crash takes back what was handed out. It reads
+// the files of the log, on the goroutine of its user: however slow it is, nothing waits for
+// it, and nothing is kept for it. It must be used by one goroutine at a time, and be closed.
+//
+// With Options.Sync: SyncNever, events become durable when a snapshot is taken.
+type Changes[K comparable, S, E, R any] struct {
+	binding  *binding[K, S, E, R]
+	options  ChangesOptions
+	follower *shard.Follower
+	tell     chan struct{} // of capacity 1: shards send when more is durable
+	told     []*shard.Shard
+	next     shard.Change
+	change   Change[K, E] // that is decoded, here so that it does not escape
+	failure  error // sticks
+	looked   int   // changes since ctx was looked at
+}
+
+// Changes returns a reader of the changes behind from: of the zero Position, of all there
+// have ever been. What a store has without Options.KeepLog are the changes since the last
+// snapshot but one.
+//
+// Errors: ErrClosed, ErrInside, those of the context and of the disk, and ErrPosition.
+func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options ChangesOptions) (*Changes[K, S, E, R], error) {
+	b, err := t.bound()
+	if err != nil {
+		return nil, err
+	}
+	e := b.engine
+	if e.inside() {
+		return nil, ErrInside
+	}
+	position, err := e.startAt(from)
+	if err == nil {
+		err = e.checkPast(ctx, position)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &Changes[K, S, E, R]{binding: b, options: options, tell: make(chan struct{}, 1)}
+	c.follower = shard.NewFollower(e.history.trails, c.follow, position)
+	c.follower.Skip = options.SkipTrimmed
+	return c, nil
+}
+
+// checkPast makes sure that the store has come as far as a position.
+func (e *Engine) checkPast(ctx context.Context, position []uint64) error {
+	have := make([]uint64, len(position))
+	for _, s := range e.shards() {
+		err := s.Sequences(ctx, have)
+		if err != nil && !errors.Is(err, ErrShardFailed) {
+			return err
+		}
+	}
+	for id, sequence := range have { // 0: nothing is known, the partition is on its way
+		if sequence != 0 && position[id] > sequence {
+			return fmt.Errorf("%w: it has event %d of partition %d, of which there are %d", ErrPosition, position[id], id, sequence)
+		}
+	}
+	return nil
+}
+
+// follow adds the shards from the one with index have on.
+func (c *Changes[K, S, E, R]) follow(have int) []shard.TrailSource {
+	sources := c.binding.engine.trails(have)
+	for _, source := range sources {
+		source.Live.Follow(c.tell)
+		c.told = append(c.told, source.Live)
+	}
+	return sources
+}
+
+// lookEvery is how many changes are read between two looks at the context.
+const lookEvery = 256
+
+// Next returns the next change. It waits for one, at most until ctx ends, unless
+// ChangesOptions.Stop wants io.EOF then. What the change holds is its user's.
+//
+// ErrTrimmed says that changes are gone, ErrClosed that the engine was closed, a
+// *[FailedError] that a shard has failed and nothing more comes of it, a *[CorruptError]
+// that the log is damaged. After any error but that of ctx the reader is of no more use, and
+// Position is where another one can go on.
+func (c *Changes[K, S, E, R]) Next(ctx context.Context) (change Change[K, E], err error) {
+	if c.failure != nil {
+		return change, c.failure
+	}
+	for {
+		if c.looked--; c.looked < 0 {
+			c.looked = lookEvery
+			if err := ctx.Err(); err != nil {
+				return change, err
+			}
+			select {
+			case <-c.binding.engine.closing.begun:
+				return change, c.fail(ErrClosed)
+			default:
+			}
+		}
+		ok, err := c.follower.Next(&c.next)
+		switch {
+		case err != nil:
+			return change, c.fail(err)
+		case ok && c.next.Table == c.binding.id:
+			return c.decode()
+		case ok:
+			continue
+		case c.options.Stop:
+			return change, io.EOF
+		}
+		if err := c.wait(ctx); err != nil {
+			return change, err
+		}
+	}
+}
+
+// wait waits until more may be durable.
+func (c *Changes[K, S, E, R]) wait(ctx context.Context) error {
+	if c.binding.engine.inside() {
+		return ErrInside
+	}
+	c.looked = 0
+	select {
+	case <-c.tell:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.binding.engine.closing.begun:
+		return c.fail(ErrClosed)
+	}
+}
+
+func (c *Changes[K, S, E, R]) fail(err error) error {
+	c.failure = err
+	return errors.Join(err, c.Close())
+}
+
+func (c *Changes[K, S, E, R]) decode() (Change[K, E], error) {
+	b, n := c.binding, &c.next
+	c.change = Change[K, E]{Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time), Timer: n.Stamp == shard.StampTimer}
+	if err := b.key.decodeValue(n.Key, &c.change.Key); err != nil {
+		return Change[K, E]{}, c.fail(fmt.Errorf("keyfold: table %q: key: %w", b.table.spec.Name, err))
+	}
+	if c.change.Timer {
+		return c.change, nil
+	}
+	if err := b.event.decodeValue(n.Event, &c.change.Event); err != nil {
+		return Change[K, E]{}, c.fail(fmt.Errorf("keyfold: table %q: event: %w", b.table.spec.Name, err))
+	}
+	return c.change, nil
+}
+
+// All walks through the changes until ctx ends or the walk does. An error is the last pair;
+// there is none for io.EOF.
+func (c *Changes[K, S, E, R]) All(ctx context.Context) iter.Seq2[Change[K, E], error] {
+	return func(yield func(Change[K, E], error) bool) {
+		for {
+			change, err := c.Next(ctx)
+			if errors.Is(err, io.EOF) || !yield(change, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// Position is where a reader goes on that has what this one has handed out.
+func (c *Changes[K, S, E, R]) Position() Position {
+	return c.binding.engine.positionOf(c.follower.Position())
+}
+
+// Skipped is how many events of all tables were left out, with SkipTrimmed.
+func (c *Changes[K, S, E, R]) Skipped() uint64 { return c.follower.Skipped }
+
+// Close gives the files back. A second Close does nothing.
+func (c *Changes[K, S, E, R]) Close() error {
+	for _, s := range c.told {
+		s.Unfollow(c.tell)
+	}
+	c.told = nil
+	setDefault(&c.failure, ErrClosed)
+	return c.follower.Close()
+}
+
+// States shows all keys of the table with their states, in no order, each partition as it
+// was at one moment, until show returns false; then the error is nil and the Position zero.
+// It returns the position that they are at: Changes from there hands out exactly what came
+// after. So a reader begins, and begins again after ErrTrimmed. What is shown is durable. k
+// and s may be kept.
+//
+// Errors are those of All.
+func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) bool) (Position, error) {
+	b, err := t.bound()
+	if err != nil {
+		return Position{}, err
+	}
+	e := b.engine
+	if e.inside() {
+		return Position{}, ErrInside
+	}
+	at := make([]uint64, e.manifest.Partitions)
+	err = e.eachPartition(func(s *shard.Shard, part []uint32) ([]uint32, error) {
+		var images []*image[K, S]
+		elsewhere, err := s.FreezeDurable(ctx, b.id, part, func(id uint32, sequence uint64, i shard.Image) {
+			if at[id] = sequence; i != nil {
+				images = append(images, i.(*image[K, S]))
+			}
+		})
+		if err != nil {
+			return nil, err
+		}
+		return elsewhere, showAll(images, func(k K, s *S) bool { return show(k, *s) })
+	})
+	if errors.Is(err, errStopped) {
+		return Position{}, nil
+	}
+	if err != nil {
+		return Position{}, err
+	}
+	return e.positionOf(at), nil
+}
+
+// eachPartition visits all partitions at the shards that have them, some at a time: those
+// that visit returns are visited again.
+func (e *Engine) eachPartition(visit func(s *shard.Shard, part []uint32) (elsewhere []uint32, err error)) error {
+	left := make([]uint32, e.manifest.Partitions)
+	for i := range left {
+		left[i] = uint32(i)
+	}
+	for len(left) > 0 { // again for those that have moved away before they were shown
+		missed := []uint32(nil)
+		for index, owned := range e.byShard(left) {
+			for part := range slices.Chunk(owned, partitionsPerVisit) {
+				elsewhere, err := visit(e.shards()[index], part)
+				if err != nil {
+					return err
+				}
+				missed = append(missed, elsewhere...)
+			}
+		}
+		left = missed
+	}
+	return nil
+}
+
+// showAll shows the entries of images until show returns false: then the error is
+// errStopped.
+func showAll[K comparable, S any](images []*image[K, S], show func(k K, s *S) bool) error {
+	for _, img := range images {
+		stopped := false
+		err := img.each(func(k K, s *S) bool {
+			stopped = !show(k, s)
+			return !stopped
+		})
+		if err != nil {
+			return err
+		}
+		if stopped {
+			return errStopped
+		}
+	}
+	return nil
+}
