@@ -53,8 +53,8 @@ type Changes[K comparable, S, E, R any] struct {
 	told     []*shard.Shard
 	next     shard.Change
 	change   Change[K, E] // that is decoded, here so that it does not escape
-	failure  error // sticks
-	looked   int   // changes since ctx was looked at
+	failure  error        // sticks
+	looked   int          // changes since ctx was looked at
 }
 
 // Changes returns a reader of the changes behind from: of the zero Position, of all there

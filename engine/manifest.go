@@ -33,6 +33,7 @@ import (
 //	   4  first       number of the oldest schema that is kept
 //	   4  schemas     count, oldest first; the last one is the present one
 //	   …  each        version u32, then the layouts of key, state, event
+//	   8  life        random since a backup was restored; before that 0
 //
 // Headers of generations and snapshots say by number what schemas they were written
 // under. A manifest of version 1 has one schema of each table, number 0: behind its name
@@ -48,6 +49,7 @@ type manifest struct {
 	Shards     int
 	Owners     []uint16
 	Tables     []tableEntry
+	Life       uint64
 }
 
 // Limits of the manifest.
@@ -93,7 +95,7 @@ func (m *manifest) encode() []byte {
 			}
 		}
 	}
-	return b
+	return binary.LittleEndian.AppendUint64(b, m.Life)
 }
 
 func appendString(b []byte, s string) []byte {
@@ -126,6 +128,9 @@ func decodeManifest(b []byte, version uint32) (*manifest, error) {
 			return nil, errManifest
 		}
 		m.Tables = append(m.Tables, t)
+	}
+	if version > 1 {
+		m.Life = r.U64()
 	}
 	if !r.Whole() {
 		return nil, errManifest

@@ -20,7 +20,7 @@ var updateGolden = flag.Bool("update", false, "write the golden dumps anew")
 func sampleManifest() *manifest {
 	return &manifest{
 		Store: [16]byte{0: 0xab, 15: 0xcd}, Seed: 7, Partitions: 4, Ready: true, Layout: 3, Former: 2, Shards: 2,
-		Owners: []uint16{0, 1, 1, 0},
+		Owners: []uint16{0, 1, 1, 0}, Life: 11,
 		Tables: []tableEntry{
 			{Name: "a", Schemas: []schema{{Version: 1, Key: "string", State: "int64", Event: "uint8"}}},
 			{Name: "entries", First: 5, Schemas: []schema{
@@ -65,6 +65,7 @@ func dumpManifest(t *testing.T, b []byte) string {
 			text("event")
 		}
 	}
+	field("life", 8)
 	if at != len(b) {
 		t.Fatalf("%d bytes are left", len(b)-at)
 	}

@@ -123,16 +123,25 @@ func (p *Position) UnmarshalBinary(b []byte) error {
 
 // positionOf is the position of a reader with these sequences, which are copied.
 func (e *Engine) positionOf(sequences []uint64) Position {
-	return Position{store: e.manifest.Store, sequences: slices.Clone(sequences)}
+	return Position{store: e.life(), sequences: slices.Clone(sequences)}
 }
 
-// start returns the sequences of a position that a reader of this store may begin at.
+// life is the id of the store in its present life: a backup that was restored begins one.
+func (e *Engine) life() (id [16]byte) {
+	id = e.manifest.Store
+	for i := range 8 {
+		id[i] ^= byte(e.manifest.Life >> (8 * i))
+	}
+	return id
+}
+
+// startAt returns the sequences of a position that a reader of this store may begin at.
 func (e *Engine) startAt(p Position) ([]uint64, error) {
 	sequences := make([]uint64, e.manifest.Partitions)
 	if p.sequences == nil {
 		return sequences, nil
 	}
-	if p.store != e.manifest.Store || len(p.sequences) != len(sequences) {
+	if p.store != e.life() || len(p.sequences) != len(sequences) {
 		return nil, fmt.Errorf("%w: it is one of store %x with %d partitions", ErrPosition, p.store, len(p.sequences))
 	}
 	copy(sequences, p.sequences)

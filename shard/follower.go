@@ -153,6 +153,9 @@ type followers struct {
 	count   atomic.Int32 // Follow's store publishes to TellFollowers' load, which needs no more
 	mu      sync.Mutex
 	waiting map[chan<- struct{}]bool
+	// bar is how far the log may be read while a backup is cut; nil: as far as it is
+	// durable. Bar's and Unbar's stores publish to readable.
+	bar atomic.Pointer[mark]
 }
 
 // Follow has the shard send to tell, which must have room for one message, whenever more of

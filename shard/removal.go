@@ -11,6 +11,8 @@ import (
 // when the round has ended.
 type removal struct {
 	under bool // the lane is at it; of the shard goroutine
+	holds int  // cuts that want nothing to be removed; of the shard goroutine
+	owed  bool // there is something to remove
 	// haste says that a round waits for the lane: advanceRound's store publishes to
 	// restFromRemoval's load.
 	haste atomic.Bool
@@ -24,9 +26,13 @@ const (
 	removalPause = 4 * time.Millisecond
 )
 
-// removeReplaced has the lane remove what CURRENT does not name any more.
+// removeReplaced has the lane remove what CURRENT does not name any more, unless a backup
+// reads it.
 func (s *Shard) removeReplaced() {
 	r := &s.round
+	if r.removal.owed = r.removal.holds > 0; r.removal.owed {
+		return
+	}
 	r.removal.under = true
 	r.removal.haste.Store(false)
 	r.job = roundJob{frozen: r.job.frozen, remove: true, current: s.log.current}

@@ -332,16 +332,17 @@ func (t *trail) horizon() (limit uint64, over bool, err error) {
 	if t.place.closed {
 		return t.place.limit, true, nil
 	}
-	g := t.named()
-	if g != nil && g.Sealed {
+	if live := t.source.Live; live != nil {
+		if at := live.readable(); at.generation == t.place.number {
+			return at.frame, false, nil
+		}
+	}
+	if g := t.named(); g != nil && g.Sealed {
 		t.place.limit, t.place.closed = g.End.Frame, true
 		return t.place.limit, true, nil
 	}
 	if t.source.Live == nil {
 		return t.judge()
-	}
-	if tip := t.source.Live.log.tip.Load(); tip.Generation() == t.place.number {
-		return tip.Durable(), false, nil
 	}
 	if err := t.reload(); err != nil {
 		return 0, false, err
@@ -378,7 +379,7 @@ func (t *trail) enter() (bool, error) {
 			return false, nil
 		}
 	}
-	if live := t.source.Live; live != nil && !g.Sealed && live.log.tip.Load().Generation() < g.Number {
+	if live := t.source.Live; live != nil && live.readable().generation < g.Number {
 		return false, nil
 	}
 	t.place = place{number: g.Number, reader: wal.NewReader(t.source.FS, t.config.generationDir(g.Number), t.source.ID, g.Number)}

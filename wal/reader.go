@@ -20,7 +20,9 @@ type Reader struct {
 	scanner scanner
 	view    FrameView
 	open    bool
-	off     int64 // of the next frame in the segment
+	segment uint64 // that is open: the number of its first entry
+	off     int64  // of the next frame in it
+	last    int64  // bytes of the last frame, with its length
 }
 
 // NewReader reads generation of the log id in dir. Nothing is opened before Next.
@@ -66,7 +68,7 @@ func (r *Reader) Next(upTo uint64) (FrameView, bool, error) {
 	if err != nil {
 		return FrameView{}, false, err
 	}
-	r.off += n
+	r.off, r.last = r.off+n, n
 	s.result.Bytes += n
 	return r.view, true, nil
 }
@@ -94,8 +96,15 @@ func (r *Reader) seek() error {
 	if err := s.window.open(s.fs, segmentPath(s.dir, s.next+1)); err != nil {
 		return fmt.Errorf("wal: open a segment: %w", err)
 	}
-	r.open, r.off = true, 0
+	r.open, r.segment, r.off = true, s.next+1, 0
 	return nil
+}
+
+// Raw is the last frame with its length in front, as it lies in the segment whose first
+// entry is number, borrowed until the next call of Next.
+func (r *Reader) Raw() (segment uint64, raw []byte, err error) {
+	raw, err = r.scanner.window.at(r.off-r.last, int(r.last))
+	return r.segment, raw, err
 }
 
 // End is the last frame that was read.

@@ -17,6 +17,9 @@ func segmentPath(dir string, number uint64) string {
 	return filepath.Join(dir, fmt.Sprintf("%0*d", segmentNameBytes, number))
 }
 
+// SegmentPath is the file in the directory of a generation whose first entry is number.
+func SegmentPath(dir string, number uint64) string { return segmentPath(dir, number) }
+
 // segmentNumber reads the number of the first entry from a file name.
 func segmentNumber(name string) (uint64, bool) {
 	if len(name) != segmentNameBytes || name[0] == '+' {
