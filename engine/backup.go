@@ -122,9 +122,9 @@ func (b *backupWriter) flush() error {
 
 // Backup writes a backup of the running store to w: for each shard its newest snapshot and
 // the log behind it, verified as they are read, up to a cut. Everything that was
-// acknowledged before the call is in it, and of each partition a prefix of its events; no
-// [Cursor] in it is ahead of the events that it has read. History that KeepLog keeps is not
-// in it. [Restore] makes a store of it.
+// acknowledged before the call is in it, and of each partition a prefix of its events. What
+// was done because of a change that [Table.Changes] handed out is in it only with that
+// change. History that KeepLog keeps is not in it. [Restore] makes a store of it.
 //
 // Shards go on meanwhile, and write nothing but a sync for it. Moves wait until the cut is
 // made; files that the backup reads are not removed before it ends, however slow w is.

@@ -52,9 +52,10 @@ type Changes[K comparable, S, E, R any] struct {
 	tell     chan struct{} // of capacity 1: shards send when more is durable
 	told     []*shard.Shard
 	next     shard.Change
-	change   Change[K, E] // that is decoded, here so that it does not escape
-	failure  error        // sticks
-	looked   int          // changes since ctx was looked at
+	decoder  changeDecoder[K, E]
+	playable []bool // by schema
+	failure  error  // sticks
+	looked   int    // changes since ctx was looked at
 }
 
 // Changes returns a reader of the changes behind from: of the zero Position, of all there
@@ -79,6 +80,10 @@ func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options 
 		return nil, err
 	}
 	c := &Changes[K, S, E, R]{binding: b, options: options, tell: make(chan struct{}, 1)}
+	c.decoder.name, c.decoder.key, c.decoder.event = t.Name(), b.key, b.event
+	if _, c.playable, err = e.manifest.replayable(b.entry); err != nil {
+		return nil, err
+	}
 	c.follower = shard.NewFollower(e.history.trails, c.follow, position)
 	c.follower.Skip = options.SkipTrimmed
 	return c, nil
@@ -176,18 +181,13 @@ func (c *Changes[K, S, E, R]) fail(err error) error {
 }
 
 func (c *Changes[K, S, E, R]) decode() (Change[K, E], error) {
-	b, n := c.binding, &c.next
-	c.change = Change[K, E]{Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time), Timer: n.Stamp == shard.StampTimer}
-	if err := b.key.decodeValue(n.Key, &c.change.Key); err != nil {
-		return Change[K, E]{}, c.fail(fmt.Errorf("keyfold: table %q: key: %w", b.table.spec.Name, err))
+	if n := c.next.Schema; int(n) >= len(c.playable) || !c.playable[n] {
+		return Change[K, E]{}, c.fail(notPlayable(c.decoder.name, &c.next))
 	}
-	if c.change.Timer {
-		return c.change, nil
+	if err := c.decoder.decode(&c.next); err != nil {
+		return Change[K, E]{}, c.fail(err)
 	}
-	if err := b.event.decodeValue(n.Event, &c.change.Event); err != nil {
-		return Change[K, E]{}, c.fail(fmt.Errorf("keyfold: table %q: event: %w", b.table.spec.Name, err))
-	}
-	return c.change, nil
+	return c.decoder.change, nil
 }
 
 // All walks through the changes until ctx ends or the walk does. An error is the last pair;

@@ -34,6 +34,8 @@ type TrailSource struct {
 	Live *Shard
 	// Mine says of which partitions changes are wanted; nil: of all.
 	Mine func(partition uint32) bool
+	// Since leaves out generations that ended before this time, Unix nanoseconds.
+	Since int64
 }
 
 // A trail reads the changes in the log of one shard, in its order, from the oldest
@@ -421,7 +423,10 @@ func (t *trail) named() *Generation {
 
 // following is the oldest generation behind the one that was read.
 func (t *trail) following() *Generation {
-	return t.find(func(g *Generation) bool { return g.Number > t.place.number })
+	return t.find(func(g *Generation) bool {
+		old := g.Sealed && g.Ended != 0 && g.Ended < t.source.Since
+		return g.Number > t.place.number && !old
+	})
 }
 
 func (t *trail) find(is func(*Generation) bool) *Generation {
