@@ -206,6 +206,6 @@ func (c *child) act(ctx context.Context, random *rand.Rand) error {
 
 // excused says that an error is one that a disk which fails on purpose may cause.
 func (c *child) excused(err error) bool {
-	return c.orders.Faults && (errors.Is(err, engine.ErrShardFailed) || errors.Is(err, engine.ErrReadOnly) ||
+	return err != nil && c.orders.Faults && (errors.Is(err, engine.ErrShardFailed) || errors.Is(err, engine.ErrReadOnly) ||
 		engine.OutcomeOf(err) != engine.Done)
 }

@@ -292,6 +292,9 @@ func (c *child) sendSources(ctx context.Context, found *Found) error {
 			r.first = append(r.first, found.Partitions[p].Events)
 		}
 		feed, err := c.consume(ctx, r)
+		if c.excused(err) {
+			continue // the shard has failed already
+		}
 		if err != nil {
 			return err
 		}
