@@ -286,4 +286,5 @@ func TestGoldenStoreIsWritten(t *testing.T) {
 	}
 	l.die(crashfs.Kept)
 	must(t, keepDisk(l.disk, "/store", *writeGolden))
+	l.open()
 }
