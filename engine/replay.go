@@ -80,7 +80,8 @@ func ReplayInto[K comparable, S, E, R any, K2 comparable, S2, E2, R2 any](
 			if b, err := into.bound(); err == nil && b.engine.options.Sync == SyncNever {
 				options.Ack = Written
 			}
-			s.producer, err = into.Producer(options)
+			p, err := into.Producer(options) // not the err outside: each worker begins
+			s.producer = p
 			return s, err
 		}, err
 	}}

@@ -16,6 +16,7 @@ import (
 // handed them over, and to nobody afterwards.
 type Transit struct {
 	passengers []passenger // which they are is fixed before the new owner sees them
+	left       []holding   // of each, when the old owner handed it over; belongs to the old owner
 	from, to   *Shard
 	cut        uint64 // position in the inbox of the old owner that it must come to
 	watch      watch  // of all of them; belongs to the old owner
@@ -32,8 +33,7 @@ type Transit struct {
 // A passenger is a partition of a transit.
 type passenger struct {
 	id    uint32
-	epoch uint64  // of the new owner; whoever moves it sets it before the cut
-	left  holding // of the old owner, when it handed the partition over
+	epoch uint64 // of the new owner; whoever moves it sets it before the cut
 }
 
 // carries says that a partition is one of the transit.
@@ -219,7 +219,7 @@ func (s *Shard) handOver() {
 		p := s.parts[t.passengers[i].id]
 		s.displace(p)
 		s.unwatch(p)
-		t.passengers[i].left = p.holding()
+		t.left = append(t.left, p.holding())
 		hand.parts = append(hand.parts, p)
 	}
 	m.leaving = append(m.leaving, t)

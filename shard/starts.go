@@ -24,8 +24,8 @@ type starts struct {
 func startsOf(copied int, held []*Partition, leaving []*Transit, gone map[uint32]uint64, eras []era) *starts {
 	s := &starts{copied: uint64(copied), held: make(map[uint32]holding), gone: gone, eras: eras}
 	for _, t := range leaving {
-		for _, p := range t.passengers {
-			s.held[p.id] = p.left
+		for i, p := range t.passengers {
+			s.held[p.id] = t.left[i]
 		}
 	}
 	for _, p := range held {
