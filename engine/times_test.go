@@ -99,7 +99,9 @@ func TestImageOfARecoveredStoreIsThatOfTheLiveOne(t *testing.T) {
 				t.Fatal(err)
 			}
 			if i == 150 && snapshot {
-				err = s.engine.Snapshot(ctx)
+				if err = s.engine.Snapshot(ctx); err != nil {
+					t.Fatal(err)
+				}
 			}
 			s.now.Add(int64(random.IntN(4000)) * 1e6)
 			if err = s.moved(ctx); err != nil {

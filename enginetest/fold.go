@@ -156,7 +156,7 @@ func (r *trial[K, S, E, R]) determinism() error {
 			err = differ(keys, "from its log", "at first    ", have, first)
 		}
 		if err != nil {
-			return fmt.Errorf("Apply, or Init, is not deterministic: %w", err)
+			return fmt.Errorf("a fold is not deterministic, by Apply or Init: %w", err)
 		}
 		again.crash(kept)
 	}
@@ -235,7 +235,7 @@ func (r *trial[K, S, E, R]) undo() error {
 		panics.Store(false)
 		after, err := lookAt(s.table, e.key)
 		if err == nil && after != before {
-			err = fmt.Errorf("Apply panicked on event %s for key %s, and the state is not as it was; Clone, or else StateCodec, must copy all of it:\nbefore: %s\nafter:  %s",
+			err = fmt.Errorf("after Apply panicked on event %s for key %s the state is not as it was; Clone, or else StateCodec, must copy all of it:\nbefore: %s\nafter:  %s",
 				dump(&e.event), dump(&e.key), before, after)
 		}
 		if err == nil {
