@@ -260,7 +260,7 @@ func TestEventThatFoundNoRoomIsNotPassed(t *testing.T) {
 	var reserved atomic.Int64 // the test's disk only counts
 	l.disk.SetHook(func(op crashfs.Op) error {
 		if op.Kind == crashfs.Reserve && strings.Contains(op.Name, "/log/") {
-			if n := reserved.Add(1); n == 4 || n == 5 { // as much as would be good, and as little as must be
+			if n := reserved.Add(1); n == 2 || n == 3 { // as much as would be good, and as little as must be
 				return crashfs.ErrFull
 			}
 		}
