@@ -77,19 +77,11 @@ func (o *Orders) write() error {
 // Child does what the orders in a file say, until it is killed, or the stream ends, or
 // parent does: that is a pipe which a parent that has died leaves closed.
 func Child(ctx context.Context, orders string, parent io.Reader, open Opener) error {
-	ctx, orphaned := context.WithCancel(ctx)
-	defer orphaned()
-	go func() {
-		_, _ = io.Copy(io.Discard, parent)
-		orphaned()
-	}()
 	var o Orders
-	text, err := os.ReadFile(orders)
-	if err == nil {
-		err = json.Unmarshal(text, &o)
-	}
+	ctx, orphaned, err := child.Begin(ctx, orders, parent, &o)
+	defer orphaned()
 	if err != nil {
-		return fmt.Errorf("drill: orders: %w", err)
+		return err
 	}
 	t, err := open(ctx, o.Store)
 	if err != nil {

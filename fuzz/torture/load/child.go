@@ -2,17 +2,16 @@ package load
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/keyfold/keyfold/engine"
+	process "github.com/keyfold/keyfold/internal/child" // a child is something else here
 	"github.com/keyfold/keyfold/internal/fsys"
 )
 
@@ -33,19 +32,11 @@ type child struct {
 // store is to be closed, or when parent ends: that is a pipe which a parent that has died
 // leaves closed.
 func Run(orders string, parent io.Reader) error {
-	ctx, orphaned := context.WithCancel(context.Background())
-	defer orphaned()
-	go func() {
-		_, _ = io.Copy(io.Discard, parent)
-		orphaned()
-	}()
 	var o Orders
-	text, err := os.ReadFile(orders)
-	if err == nil {
-		err = json.Unmarshal(text, &o)
-	}
+	ctx, orphaned, err := process.Begin(context.Background(), orders, parent, &o)
+	defer orphaned()
 	if err != nil {
-		return fmt.Errorf("load: orders: %w", err)
+		return err
 	}
 	board, err := OpenBoard(o.Marks)
 	if err != nil {
