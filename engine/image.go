@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"unsafe"
 
 	"github.com/keyfold/keyfold/internal/slab"
@@ -237,6 +238,11 @@ func (st *store[K, S, E, R]) loadRecords(entries uint32, data []byte) error {
 	if err != nil {
 		return err
 	}
+	return st.loadEach(all)
+}
+
+// loadEach adds keys with their encoded states.
+func (st *store[K, S, E, R]) loadEach(all iter.Seq2[[]byte, []byte]) error {
 	for key, state := range all {
 		if err := st.loadEntry(key, state); err != nil {
 			return err

@@ -108,12 +108,7 @@ func (st *store[K, S, E, R]) lift(form uint8, entries uint32, data []byte) (err 
 	if err != nil {
 		return err
 	}
-	for key, state := range all {
-		if err := st.loadEntry(key, state); err != nil {
-			return err
-		}
-	}
-	return nil
+	return st.loadEach(all)
 }
 
 // liftState sets the state of a key that is new, at p in the slab.
