@@ -77,8 +77,12 @@ func describe(out *printer, v *engine.Verification) {
 	out.line("", "%s, layout %d of %s%s", counted(uint64(v.Partitions), "partition", "partitions"), v.Layout,
 		counted(uint64(len(v.Shards)), "shard", "shards"), former)
 	for _, t := range v.Tables {
-		out.line("table", "%s, version %d: %s in the snapshots, %s behind them", t.Name, t.Version,
-			counted(t.Keys, "key", "keys"), counted(t.Events, "event", "events"))
+		whose := ""
+		if strings.HasPrefix(t.Name, "keyfold.") { // which no table of a program may have
+			whose = "; what the engine keeps for itself"
+		}
+		out.line("table", "%s, version %d: %s in the snapshots, %s behind them%s", t.Name, t.Version,
+			counted(t.Keys, "key", "keys"), counted(t.Events, "event", "events"), whose)
 		out.line("  key", "%s", t.Key)
 		out.line("  state", "%s", t.State)
 		out.line("  event", "%s", t.Event)
@@ -158,7 +162,7 @@ func verdict(out *printer, v *engine.Verification) {
 	}
 	switch refused := v.Refused(); {
 	case refused != nil:
-		out.line("verdict", "DAMAGED: Open refuses it. Keep the directory, and look for a copy")
+		out.line("verdict", "DAMAGED: Open refuses it. Keep the directory and look for a copy; keyfold salvage says what could be kept without one")
 	case !v.Whole():
 		out.line("verdict", "damaged, but Open takes it, and replays %s. Nothing is lost yet: open it and let it take a snapshot", counted(events, "event", "events"))
 	default:
