@@ -31,7 +31,7 @@ func (k DeviceKind) String() string {
 }
 
 // A device appends entries to segments. It belongs to the goroutine that appends,
-// and is not called again after an error, except for close. It has descriptors of its
+// and is not called again after an error, except for close, and for begin where it says so. It has descriptors of its
 // own: a failed write-back is reported once to each descriptor, and so to the device
 // and to whoever syncs, whichever of them asks first.
 type device interface {
@@ -40,7 +40,8 @@ type device interface {
 	// begin returns.
 	append(number uint64, e entry) error
 	// begin makes sure that the segment whose first entry is number exists, and is
-	// empty.
+	// empty. An error that matches ErrNoSpace says that there is no room for it; begin
+	// may be called again then.
 	begin(number uint64) error
 	// ahead makes sure that the segment has bytes up to size, if the device can do
 	// that; those behind the last entry are zero. The next entry overwrites them, and

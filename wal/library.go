@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	tidwall "github.com/tidwall/wal"
 
@@ -11,14 +12,14 @@ import (
 )
 
 // library is the device that gives entries to github.com/tidwall/wal. It only ever
-// opens an empty directory, writes and closes: what the library does on opening,
-// reading and truncating a log is not safe after a crash or a failure. It is not
-// asked to sync, because it holds its lock meanwhile and appends would wait.
+// opens a log whose last segment is empty, writes and closes: what the library does on
+// opening, reading and truncating a log is not safe after a crash or a failure. It is
+// not asked to sync, because it holds its lock meanwhile and appends would wait.
 type library struct {
 	fs           fsys.FS
 	dir          string
-	log          *tidwall.Log
-	size         int64 // of the tail
+	log          *tidwall.Log // nil also while there is no room for the next segment
+	size         int64        // of the tail
 	segmentBytes int64
 }
 
@@ -27,11 +28,14 @@ func newLibrary(fs fsys.FS, dir string, segmentBytes int64) (device, error) {
 	if _, err := os.Lstat(dir); err != nil {
 		return nil, fmt.Errorf("the library device needs the file system of the operating system: %w", err)
 	}
-	err := guard(func() (err error) {
-		d.log, err = tidwall.Open(dir, d.options())
+	return d, d.open()
+}
+
+func (d *library) open() error {
+	return guard(func() (err error) {
+		d.log, err = tidwall.Open(d.dir, d.options())
 		return err
 	})
-	return d, err
 }
 
 func (d *library) options() *tidwall.Options {
@@ -55,7 +59,20 @@ func (d *library) append(number uint64, e entry) error {
 			return err
 		}
 	}
-	return guard(func() error { return d.log.Write(number, e.frame()) })
+	err := guard(func() error { return d.log.Write(number, e.frame()) })
+	if noRoomToBegin(err, number+1) {
+		d.log = nil
+		return nil
+	}
+	return err
+}
+
+// noRoomToBegin says that err is that of making the segment of entry number, for want
+// of room. The library makes it last of all: the entry before is written, and its
+// segment synced and closed. The library cannot go on by itself then.
+func noRoomToBegin(err error, number uint64) bool {
+	var at *os.PathError
+	return errors.As(err, &at) && at.Op == "open" && filepath.Base(at.Path) == segmentName(number) && fsys.IsFull(err)
 }
 
 // requireAbsent looks before the library leaps: it would follow a link and empty
@@ -68,9 +85,22 @@ func (d *library) requireAbsent(number uint64) error {
 	return nil
 }
 
+// begin makes the segment if the library could not. To the library that opens it then,
+// the log looks as it does behind a segment that the library has begun.
 func (d *library) begin(number uint64) error {
-	_, err := d.fs.Lstat(segmentPath(d.dir, number))
-	return err
+	path := segmentPath(d.dir, number)
+	if d.log != nil {
+		_, err := d.fs.Lstat(path)
+		return err
+	}
+	f, err := d.fs.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return d.open()
 }
 
 // ahead does nothing: the library writes where it thinks that the file ends.

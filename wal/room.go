@@ -12,7 +12,8 @@ const (
 	// enough that an idle log does not hold much.
 	reserveBytes = 1 << 20
 	// spareBytes must be free for what cannot be reserved: the entry of a new segment
-	// in the directory.
+	// in the directory. When somebody else has taken it by then, the segment is begun
+	// by a later Room.
 	spareBytes = 64 << 10
 )
 
@@ -27,6 +28,9 @@ func (w *Writer) Room(n int) error {
 	}
 	if n > w.options.FrameBytesMax {
 		return tooLarge(n, w.options.FrameBytesMax)
+	}
+	if err := w.requireSegment(); err != nil {
+		return err
 	}
 	need := w.tail.size + entryBytes(max(n, 0))
 	var err error

@@ -41,6 +41,52 @@ func TestARealFullDiskStopsRoomAndNotAppend(t *testing.T) {
 	}
 }
 
+// Goal: on a real file system, too, a segment that there is no room for is begun when
+// there is. Method: a tmpfs has room for a number of files, and another one takes the last.
+func TestASegmentThatARealDiskHasNoRoomForIsBegunLater(t *testing.T) {
+	for _, device := range devices {
+		t.Run("device="+device.String(), func(t *testing.T) {
+			base := t.TempDir()
+			if err := unix.Mount("tmpfs", base, "tmpfs", 0, "size=4m,nr_inodes=5"); err != nil {
+				t.Skipf("may not mount a tmpfs: %v", err)
+			}
+			t.Cleanup(func() { unix.Unmount(base, unix.MNT_DETACH) })
+			dir, other := filepath.Join(base, "g"), filepath.Join(base, "other")
+			w, err := Create(dir, testID, Start{Generation: testGeneration}, Options{Device: device, SegmentBytes: 10 << 10})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.Close()
+			for range 2 {
+				if err := w.Room(20 << 10); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(other, nil, 0o600); err != nil && w.tail.entries == 1 {
+					t.Fatal(err)
+				}
+				mustAppend(t, w, frameOf(11<<10))
+			}
+			requireNoSegment(t, w)
+			if err := os.Remove(other); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Room(100); err != nil {
+				t.Fatal(err)
+			}
+			mustAppend(t, w, frameOf(100))
+			mustSync(t, w)
+			result, err := Scan(fsys.OS(), dir, testID, testGeneration, ScanOptions{}, nil)
+			if err != nil || result.End != w.End() {
+				t.Errorf("%+v, %v; want %+v", result, err, w.End())
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			requireNoReserve(t, dir)
+		})
+	}
+}
+
 // requireNoReserve makes sure that no segment takes more blocks than its size needs.
 func requireNoReserve(t *testing.T, dir string) {
 	t.Helper()

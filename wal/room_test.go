@@ -124,6 +124,59 @@ func TestCreateOnAFullDiskIsErrNoSpace(t *testing.T) {
 	}
 }
 
+// fillsAtCreate fills the disk whenever a file is about to be made.
+func fillsAtCreate(fs *crashfs.FS) {
+	fs.SetHook(func(op crashfs.Op) error {
+		if op.Kind == crashfs.Create {
+			fs.SetCapacity(fs.Used())
+		}
+		return nil
+	})
+}
+
+// Goal: the frame that fills a segment is written although there is no room to begin the
+// next one, and that one is begun when there is. It made the Writer useless before.
+func TestASegmentWithoutRoomIsBegunWhenThereIsSome(t *testing.T) {
+	fs := crashfs.New()
+	w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 10 << 10})
+	for range 3 {
+		fs.SetHook(nil)
+		fs.SetCapacity(0)
+		if err := w.Room(20 << 10); err != nil {
+			t.Fatal(err)
+		}
+		fillsAtCreate(fs)
+		mustAppend(t, w, frameOf(11<<10))
+		requireNoSegment(t, w)
+	}
+	end := w.End()
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	result, err := Scan(fs.Crash(crashfs.Model{}), "g", testID, testGeneration, ScanOptions{}, nil)
+	if err != nil || result.End != end {
+		t.Fatalf("a log that ends with a full segment: %+v, %v; want %+v", result, err, end)
+	}
+}
+
+// requireNoSegment makes sure that without room for a segment nothing changes, and that
+// what was written can be synced.
+func requireNoSegment(t *testing.T, w *Writer) {
+	t.Helper()
+	end := w.End()
+	for range 3 {
+		if err := w.Room(100); !errors.Is(err, ErrNoSpace) {
+			t.Fatalf("Room: %v", err)
+		}
+		if _, err := w.Append(frameOf(100)); !errors.Is(err, ErrNoSpace) {
+			t.Fatalf("Append: %v", err)
+		}
+	}
+	if durable := mustSync(t, w); durable != end.Frame || w.End() != end || w.Err() != nil {
+		t.Fatalf("durable up to %d, end %+v, %v; want %+v", durable, w.End(), w.Err(), end)
+	}
+}
+
 // Goal: a device that fails to reserve for another reason than a full disk is not
 // trusted any more.
 func TestAFailedReservationSticks(t *testing.T) {

@@ -12,10 +12,11 @@ import (
 
 const segmentNameBytes = 20
 
+// segmentName is the name of the file whose first entry is number.
+func segmentName(number uint64) string { return fmt.Sprintf("%0*d", segmentNameBytes, number) }
+
 // segmentPath is the file whose first entry is number.
-func segmentPath(dir string, number uint64) string {
-	return filepath.Join(dir, fmt.Sprintf("%0*d", segmentNameBytes, number))
-}
+func segmentPath(dir string, number uint64) string { return filepath.Join(dir, segmentName(number)) }
 
 // SegmentPath is the file in the directory of a generation whose first entry is number.
 func SegmentPath(dir string, number uint64) string { return segmentPath(dir, number) }

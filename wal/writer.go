@@ -47,6 +47,7 @@ type tail struct {
 	bytes    int64  // in the generation
 	size     int64  // of the last segment
 	reserved int64  // size up to which the last segment may grow without asking
+	full     bool   // the last segment is, and there was no room to begin the next one
 	ahead    ahead
 }
 
@@ -117,9 +118,9 @@ func (w *Writer) start(id ID, s *Start) (err error) {
 // under way, but the frame that fills a segment waits until that segment is durable.
 // It fills in the header in f and keeps nothing of it: f may be reset at once.
 //
-// [ErrTooLarge], [ErrFrame] and [ErrClosed] say that nothing was done. After any other
-// error it is unknown whether a recovery will find the frame, and the Writer is of no
-// more use.
+// [ErrTooLarge], [ErrFrame], [ErrClosed] and [ErrNoSpace] say that nothing was done; the
+// last of them does not come behind a Room that returned nil. After any other error it is
+// unknown whether a recovery will find the frame, and the Writer is of no more use.
 func (w *Writer) Append(f *Frame) (number uint64, err error) {
 	if err := w.usable(); err != nil {
 		return 0, err
@@ -129,6 +130,9 @@ func (w *Writer) Append(f *Frame) (number uint64, err error) {
 	}
 	if n := f.Len(); n > w.options.FrameBytesMax {
 		return 0, tooLarge(n, w.options.FrameBytesMax)
+	}
+	if err := w.requireSegment(); err != nil {
+		return 0, err
 	}
 	h := header{
 		number:  w.tail.end.Frame + 1,
@@ -147,6 +151,8 @@ func (w *Writer) Append(f *Frame) (number uint64, err error) {
 }
 
 // write gives a frame to the device and begins the next segment if this one is full.
+// The frame is written whether there is room for that segment or not: without, the log
+// ends with a full one, as it also does after a crash here.
 func (w *Writer) write(f *Frame, h header) error {
 	e, hash := f.finish(h, w.seed)
 	n := int64(len(e.bytes))
@@ -165,7 +171,7 @@ func (w *Writer) write(f *Frame, h header) error {
 	w.tail.ahead.frame = n
 	w.tail.end.Frame, w.tail.end.Chain = h.number, hash
 	if full {
-		if err := w.beginSegment(); err != nil {
+		if err := w.beginSegment(); !errors.Is(err, ErrNoSpace) && err != nil {
 			return err
 		}
 	}
@@ -173,11 +179,25 @@ func (w *Writer) write(f *Frame, h header) error {
 	return nil
 }
 
+// requireSegment begins the segment that there was no room for when the one before was
+// full. Without room it changes nothing.
+func (w *Writer) requireSegment() error {
+	if !w.tail.full {
+		return nil
+	}
+	err := w.beginSegment()
+	if err == nil || errors.Is(err, ErrNoSpace) {
+		return err
+	}
+	return w.fail("begin the segment of frame", w.tail.end.Frame+1, err)
+}
+
 // beginSegment turns to the next segment: it hands the full one to Sync, and opens
 // our descriptor of the new one before anything is written to it.
 func (w *Writer) beginSegment() error {
 	number := w.tail.entries + 1
-	if err := w.device.begin(number); err != nil {
+	err := w.device.begin(number)
+	if w.tail.full = errors.Is(err, ErrNoSpace); err != nil {
 		return err
 	}
 	path := segmentPath(w.dir, number)

@@ -26,8 +26,12 @@ import (
 	"github.com/keyfold/keyfold/internal/fsys"
 )
 
-// unlimitedBytes is what Free says when there is no capacity.
-const unlimitedBytes = 1 << 40
+const (
+	// unlimitedBytes is what Free says when there is no capacity.
+	unlimitedBytes = 1 << 40
+	// nameBytes must be free for a file or a directory to be made. They are not taken.
+	nameBytes = 64
+)
 
 // FS is a file system in memory. Its root is there and durable; a relative path
 // begins at the root, too. It is safe for concurrent use. The zero FS is not
@@ -52,7 +56,8 @@ func newFS(root *node) *FS {
 }
 
 // SetCapacity limits the bytes in all files together, with what is reserved; 0
-// lifts the limit. More than that may be taken already: then nothing can grow.
+// lifts the limit. More than that may be taken already: then nothing can grow. Nothing
+// can be made either when no more than a few bytes are left, as on disks that are full.
 func (f *FS) SetCapacity(bytes int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -139,6 +144,8 @@ func (f *FS) open(name string, flag int, perm os.FileMode) (*file, error) {
 	switch {
 	case p.node == nil && flag&os.O_CREATE == 0:
 		return nil, os.ErrNotExist
+	case p.node == nil && f.room() < nameBytes:
+		return nil, ErrFull
 	case p.node == nil:
 		p.node = f.create(p, perm)
 	case flag&(os.O_CREATE|os.O_EXCL) == os.O_CREATE|os.O_EXCL:

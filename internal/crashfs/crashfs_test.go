@@ -332,10 +332,24 @@ func TestPathsHaveOneRoot(t *testing.T) {
 	}
 }
 
+func TestNothingCanBeMadeOnAFullDisk(t *testing.T) {
+	fs := New()
+	f := create(t, fs, "f", "12345678")
+	fs.SetCapacity(fs.Used() + 1)
+	_, err := fs.OpenFile("g", os.O_CREATE|os.O_WRONLY, 0o600)
+	if err := errors.Join(err, fs.Mkdir("h", 0o700)); !errors.Is(err, fsys.ErrNoSpace) {
+		t.Error(err)
+	}
+	if again, err := fs.OpenFile("f", os.O_CREATE|os.O_WRONLY, 0o600); err != nil || again == nil {
+		t.Error("a file that is there:", err)
+	}
+	mustWrite(t, f, "9")
+}
+
 func TestARemovedFileCanBeUsedByThoseWhoHaveItOpen(t *testing.T) {
 	fs := New()
-	fs.SetCapacity(10)
 	f := create(t, fs, "f", "12345678")
+	fs.SetCapacity(10)
 	if err := fs.Remove("f"); err != nil {
 		t.Fatal(err)
 	}

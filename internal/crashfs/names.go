@@ -18,6 +18,9 @@ func (f *FS) Mkdir(name string, perm os.FileMode) error {
 		if p.node != nil {
 			return os.ErrExist
 		}
+		if f.room() < nameBytes {
+			return ErrFull
+		}
 		f.change(p.parent, set{p.name, newDir(perm.Perm())})
 		return nil
 	})

@@ -121,6 +121,10 @@ func mapped(err error) error {
 	return fmt.Errorf("%w: %w", ErrNoSpace, err)
 }
 
+// IsFull reports whether err says that there is no room: an error of this package, or
+// one of the operating system that came past it.
+func IsFull(err error) bool { return errors.Is(err, ErrNoSpace) || err != nil && isFull(err) }
+
 // isAny reports whether err matches one of targets.
 func isAny(err error, targets ...error) bool {
 	for _, t := range targets {
