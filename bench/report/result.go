@@ -64,6 +64,8 @@ type Measured struct {
 	Late    *bench.Latency `json:"late_ns,omitempty"`
 	// Series is what happened in each second.
 	Series []Second `json:"series,omitempty"`
+	// Layers is what the layers of the store did; nil if it has none.
+	Layers *Layers `json:"layers,omitempty"`
 }
 
 // Second is one second of a load, or the part of a second at its end.

@@ -78,6 +78,9 @@ func (r *Result) End(w io.Writer) {
 	if r.Usage != nil && r.Events > 0 {
 		row(w, "memory", "%s", r.usageWords())
 	}
+	if r.Layers != nil {
+		r.Layers.end(w)
+	}
 	if r.Profile != nil {
 		CPU(w, r.Profile)
 	}

@@ -34,25 +34,28 @@ type reading[E any] struct {
 	ended   chan struct{}   // closed when the feed has ended
 	err     error           // why; published by closing ended
 
-	polled *parcel[E] // being read by the shard
-	next   int        // in polled
-	done   *parcel[E] // read, but its keys are lent until the next Poll
+	polled  *parcel[E] // being read by the shard
+	next    int        // in polled
+	done    *parcel[E] // read, but its keys are lent until the next Poll
+	offsets []uint64   // of the records of the last Poll
 }
 
 // A parcel is events with the memory of their keys.
 type parcel[E any] struct {
 	records []engine.Record[string, E]
+	offsets []uint64
 	keys    []byte
 }
 
-func (p *parcel[E]) add(key []byte, e E) {
+func (p *parcel[E]) add(key []byte, e E, offset uint64) {
 	at := len(p.keys)
+	p.offsets = append(p.offsets, offset)
 	p.keys = append(p.keys, key...)
 	p.records = append(p.records, engine.Record[string, E]{Key: unsafe.String(unsafe.SliceData(p.keys[at:]), len(key)), Event: e})
 }
 
-// newReading opens a door.
-func newReading[E any](s *folded[E], window int) (bench.Producer, error) {
+// newReading makes a door.
+func newReading[S, E any, R comparable](s *folded[S, E, R]) *reading[E] {
 	r := &reading[E]{
 		of:    s.of,
 		full:  make(chan *parcel[E], parcels),
@@ -63,23 +66,43 @@ func newReading[E any](s *folded[E], window int) (bench.Producer, error) {
 	for range parcels {
 		r.free <- new(parcel[E])
 	}
-	feed, err := s.table.Consume(context.Background(), r, engine.SourceOptions[string, E]{
-		Ack: s.ack, Settled: r.tell, InFlightMax: window,
-	})
+	return r
+}
+
+// A door is what a shard reads.
+type door[E any] interface {
+	bench.Producer
+	engine.Source[string, E]
+	doorOf() *reading[E]
+	tell(settled uint64)
+}
+
+func (r *reading[E]) doorOf() *reading[E] { return r }
+
+// openReading has a shard read a door.
+func openReading[S, E any, R comparable](s *folded[S, E, R], d door[E], window int, o engine.SourceOptions[string, E]) (bench.Producer, error) {
+	o.Ack, o.Settled, o.InFlightMax = s.ack, d.tell, window
+	feed, err := s.table.Consume(context.Background(), d, o)
 	if err != nil {
 		return nil, err
 	}
+	r := d.doorOf()
 	r.feed = feed
 	go func() {
 		r.err = feed.Wait(context.Background())
 		close(r.ended)
 	}()
-	return r, nil
+	return d, nil
 }
 
 // tell is called by the shard.
 func (r *reading[E]) tell(records uint64) {
 	r.settled.Store(records)
+	r.wake()
+}
+
+// wake wakes a Flush.
+func (r *reading[E]) wake() {
 	select {
 	case r.told <- struct{}{}:
 	default:
@@ -90,7 +113,7 @@ func (r *reading[E]) tell(records uint64) {
 func (r *reading[E]) Poll(records []engine.Record[string, E]) (int, error) {
 	if r.done != nil {
 		clear(r.done.records)
-		r.done.records, r.done.keys = r.done.records[:0], r.done.keys[:0]
+		r.done.records, r.done.keys, r.done.offsets = r.done.records[:0], r.done.keys[:0], r.done.offsets[:0]
 		r.free <- r.done
 		r.done = nil
 	}
@@ -106,6 +129,7 @@ func (r *reading[E]) Poll(records []engine.Record[string, E]) (int, error) {
 		}
 	}
 	n := copy(records, r.polled.records[r.next:])
+	r.offsets = r.polled.offsets[r.next:]
 	if r.next += n; r.next == len(r.polled.records) {
 		r.polled, r.done = nil, r.polled
 	}
@@ -113,7 +137,9 @@ func (r *reading[E]) Poll(records []engine.Record[string, E]) (int, error) {
 }
 
 // Send lays an event ready.
-func (r *reading[E]) Send(ctx context.Context, e workload.Event) error {
+func (r *reading[E]) Send(ctx context.Context, e workload.Event) error { return r.send(ctx, e, 0) }
+
+func (r *reading[E]) send(ctx context.Context, e workload.Event, offset uint64) error {
 	if r.open == nil {
 		select {
 		case r.open = <-r.free:
@@ -123,7 +149,7 @@ func (r *reading[E]) Send(ctx context.Context, e workload.Event) error {
 			return ctx.Err()
 		}
 	}
-	r.open.add(e.Key, r.of(e))
+	r.open.add(e.Key, r.of(e), offset)
 	r.sent++
 	if len(r.open.records) == parcelRecords {
 		return r.Push()
@@ -147,10 +173,15 @@ func (r *reading[E]) Settled() uint64 { return r.settled.Load() }
 
 // Flush waits until the shard has told that all is settled.
 func (r *reading[E]) Flush(ctx context.Context) error {
+	return r.flush(ctx, func() bool { return r.Settled() == r.sent })
+}
+
+// flush hands over the open parcel, and waits until all is settled.
+func (r *reading[E]) flush(ctx context.Context, settled func() bool) error {
 	if err := r.Push(); err != nil {
 		return err
 	}
-	for r.Settled() < r.sent {
+	for !settled() {
 		select {
 		case <-r.told:
 		case <-r.ended:

@@ -65,6 +65,12 @@ func (f *Finding) Err() error {
 		f.Lost, f.Wrong, strings.Join(f.Examples, "; "))
 }
 
+// Add counts things that are wrong besides the states, with an example.
+func (f *Finding) Add(wrong uint64, example string) {
+	f.Wrong += wrong
+	f.example("%s", example)
+}
+
 func (f *Finding) example(format string, a ...any) {
 	if len(f.Examples) < examplesMax {
 		f.Examples = append(f.Examples, fmt.Sprintf(format, a...))

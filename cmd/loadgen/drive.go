@@ -44,6 +44,9 @@ func (r *run) all() (err error) {
 	unserve, err := r.serve(t)
 	if err == nil {
 		err = r.load(t)
+		if err == nil {
+			err = r.layers(t)
+		}
 		if err == nil && r.flags.Verify {
 			err = r.verify(t)
 		}
@@ -136,6 +139,7 @@ func (r *run) verify(t bench.Target) error {
 	} else {
 		f, err = verify(r.process, r.description, t)
 	}
+	r.checkLayers(&f)
 	r.result.Verify = report.VerifyOf(f)
 	return err
 }

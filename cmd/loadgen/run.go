@@ -22,6 +22,7 @@ type runCommand struct {
 	generateFlags
 	loadFlags
 	storeFlags
+	layerFlags
 	outputFlags
 	Verify bool     `group:"Check" help:"Compare every key with what a single thread computes."`
 	Limit  []string `group:"Check" placeholder:"p99<2ms" help:"Fail if a latency (p50, p90, p99, p999, max) or the rate (rate>500k) is not within this limit. May be repeated."`
@@ -47,7 +48,7 @@ type loadFlags struct {
 	Warmup    count         `group:"Load" help:"How many events to send before the measurement begins, so that it does not show how the store grows."`
 	Rate      count         `group:"Load" help:"Events per second, each due at its time (open loop). By default as fast as it goes."`
 	Producers int           `group:"Load" default:"1" help:"How many goroutines send, each a part of the keys (${default})."`
-	Door      string        `group:"Load" enum:"producer,source,do" default:"producer" help:"producer: windows of events; source: the same, laid ready for the shards to read themselves; do: a call for each event (${default})."`
+	Door      string        `group:"Load" enum:"producer,source,do,batch" default:"producer" help:"producer: windows of events; source: the same, laid ready for the shards to read themselves; do: a call for each event; batch: a call for --window of them (${default})."`
 	Window    count         `group:"Load" default:"64k" help:"How many events of a producer may be unacknowledged (${default})."`
 }
 
@@ -109,7 +110,7 @@ func (c *runCommand) describe() (*description, error) {
 	if c.Events > 0 {
 		d.Events = uint64(c.Warmup) + uint64(c.Events)
 	}
-	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, Read: c.Door == doorSource, QueuedSync: c.Queued, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot)}
+	d.Store = store.Options{Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, Read: c.Door == doorSource, Batch: c.Door == doorBatch, QueuedSync: c.Queued, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot), Layers: c.layers()}
 	if c.In == "" {
 		if c.Key != "" || c.Value != "" || c.Format != "" {
 			return nil, usage("--key, --value and --format say what to read from a file: --in names none")
@@ -141,6 +142,9 @@ func (c *runCommand) check(d *description) error {
 		return errors.New("--abandon leaves a store for recover: --dir must say where")
 	}
 	l := c.load()
+	if err := c.layerFlags.check(c); err != nil {
+		return err
+	}
 	if err := errors.Join(d.Store.Check(), l.Check()); err != nil {
 		return err
 	}
@@ -190,13 +194,16 @@ func canWrite(name string) error {
 	return err
 }
 
-// doorSource is a door of the store: to the load it is like a producer.
-const doorSource = "source"
+// Doors of the store that are like producers to the load.
+const (
+	doorSource = "source"
+	doorBatch  = "batch"
+)
 
 // load is the load without its source.
 func (c *runCommand) load() bench.Load {
 	door := bench.Door(c.Door)
-	if c.Door == doorSource {
+	if c.Door == doorSource || c.Door == doorBatch {
 		door = bench.Batched
 	}
 	return bench.Load{

@@ -97,6 +97,22 @@ func TestWrongFlagsAreToldInOneSentence(t *testing.T) {
 	}
 }
 
+func TestFlagsOfLayersThatDoNotGoTogetherSayWhatDoes(t *testing.T) {
+	for name, c := range map[string]wrong{
+		"ids of producers":     {[]string{"run", "--once=10k"}, exitUsage, "--door batch"},
+		"ids of sources":       {[]string{"run", "--once=10k", "--door=source"}, exitUsage, "--name"},
+		"too many ids":         {[]string{"run", "--once=5M", "--door=do"}, exitUsage, "4,194,304"},
+		"again without ids":    {[]string{"run", "--resend=1%", "--door=do"}, exitUsage, "--once 10k"},
+		"no share":             {[]string{"run", "--resend=often"}, exitUsage, "1%"},
+		"more than all":        {[]string{"run", "--resend=101%"}, exitUsage, "1%"},
+		"names of calls":       {[]string{"run", "--name=n", "--door=do"}, exitUsage, "--once"},
+		"names of batches":     {[]string{"run", "--name=n", "--door=batch"}, exitUsage, "--once"},
+		"names without a sync": {[]string{"run", "--name=n", "--ack=written"}, exitUsage, "--ack durable"},
+	} {
+		c.check(t, name)
+	}
+}
+
 func TestWrongInputIsToldInOneSentence(t *testing.T) {
 	lines := func(tail string) string { return writeFile(t, "f.ndjson", testdata.Flights+tail) }
 	csv := writeFile(t, "f.csv", "a,b\n1,2\n3,x\n")

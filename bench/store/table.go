@@ -1,0 +1,223 @@
+package store
+
+import (
+	"context"
+
+	"github.com/keyfold/keyfold/bench"
+	"github.com/keyfold/keyfold/bench/workload"
+	"github.com/keyfold/keyfold/engine"
+)
+
+// event is what the table under load folds: a value and its place in the stream.
+type event struct {
+	Ordinal uint64
+	Value   float64
+}
+
+// padded is an event of more than EventBytesMin bytes.
+type padded struct {
+	event
+	Bytes int64
+}
+
+// plainSpec declares the table of events of EventBytesMin.
+func plainSpec() engine.Spec[string, workload.Stats, event, struct{}] {
+	return engine.Spec[string, workload.Stats, event, struct{}]{
+		Name: tableName, Version: tableVersion,
+		Apply: func(_ *engine.Context[string], s *workload.Stats, e event) (none struct{}) {
+			s.Fold(e.Ordinal, e.Value)
+			return none
+		},
+	}
+}
+
+// paddedSpec declares the table of larger events.
+func paddedSpec() engine.Spec[string, workload.Stats, padded, struct{}] {
+	return engine.Spec[string, workload.Stats, padded, struct{}]{
+		Name: tableName, Version: tableVersion,
+		Apply: func(_ *engine.Context[string], s *workload.Stats, e padded) (none struct{}) {
+			s.Fold(e.Ordinal, e.Value)
+			return none
+		},
+		EventCodec: padding{},
+	}
+}
+
+const (
+	tableName    = "load"
+	tableVersion = 1
+)
+
+// Open opens a store, or makes one, with one table that folds events into workload.Stats
+// by key.
+func Open(ctx context.Context, o Options) (bench.Target, error) { return o.declare().open(ctx, o) }
+
+// ReplayCheck is engine.ReplayCheck of the store that Open makes.
+func ReplayCheck(ctx context.Context, o Options) (*engine.ReplayReport, error) {
+	opts, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	return engine.ReplayCheck(ctx, o.Dir, opts, o.declare().definition())
+}
+
+// declared is the table under load, of whatever types.
+type declared interface {
+	open(ctx context.Context, o Options) (bench.Target, error)
+	definition() engine.Definition
+}
+
+// declaration is a table under load: its states hold a workload.Stats, which stats finds,
+// and its events are made by of.
+type declaration[S, E any, R comparable] struct {
+	spec  engine.Spec[string, S, E, R]
+	stats func(*S) *workload.Stats
+	of    func(workload.Event) E
+}
+
+// declare says which table the options want.
+func (o *Options) declare() declared {
+	if o.EventBytes == EventBytesMin {
+		return withLayers(o, plainSpec(), func(e workload.Event) event { return event{e.Ordinal, e.Value} })
+	}
+	size := int64(o.EventBytes)
+	return withLayers(o, paddedSpec(), func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} })
+}
+
+// withLayers adds what layers the options want.
+func withLayers[E any](o *Options, spec engine.Spec[string, workload.Stats, E, struct{}], of func(workload.Event) E) declared {
+	return answers(o, spec, func(s *workload.Stats) *workload.Stats { return s }, of)
+}
+
+// answers adds answers to a table that remembers ids.
+func answers[S, E any](o *Options, spec engine.Spec[string, S, E, struct{}], stats func(*S) *workload.Stats, of func(workload.Event) E) declared {
+	if o.Once > 0 {
+		return &declaration[S, E, uint64]{answering(spec, o.Once, stats), stats, of}
+	}
+	return &declaration[S, E, struct{}]{spec, stats, of}
+}
+
+func (d *declaration[S, E, R]) definition() engine.Definition { return engine.NewTable(d.spec) }
+
+func (d *declaration[S, E, R]) open(ctx context.Context, o Options) (bench.Target, error) {
+	opts, err := o.options()
+	if err != nil {
+		return nil, err
+	}
+	ack, err := o.ack()
+	if err != nil {
+		return nil, err
+	}
+	s := &folded[S, E, R]{declaration: d, table: engine.NewTable(d.spec), options: o, ack: ack}
+	if s.engine, err = engine.Open(ctx, o.Dir, opts, s.table); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// folded is the engine as a bench.Target.
+type folded[S, E any, R comparable] struct {
+	*declaration[S, E, R]
+	engine  *engine.Engine
+	table   *engine.Table[string, S, E, R]
+	options Options
+	ack     engine.Ack
+	names   names
+	again   againCounts
+}
+
+// Producer leaves a quarter of the window for what a producer gathers.
+func (s *folded[S, E, R]) Producer(window int) (bench.Producer, error) {
+	switch {
+	case s.options.Batch:
+		return newBatches(s, window), nil
+	case s.options.Read && s.options.Name != "":
+		return newNamedReading(s, window)
+	case s.options.Read:
+		return openReading(s, newReading(s), window, engine.SourceOptions[string, E]{})
+	}
+	return newProducer(s, window)
+}
+
+// Do sends an event, with its id if events have one.
+func (s *folded[S, E, R]) Do(ctx context.Context, e workload.Event) error {
+	if s.options.Once > 0 {
+		return s.doOnce(ctx, e)
+	}
+	_, err := s.table.Do(ctx, string(e.Key), s.of(e), s.ack)
+	return err
+}
+
+func (s *folded[S, E, R]) Get(ctx context.Context, key []byte) (workload.Stats, bool, error) {
+	state, ok, err := s.table.Get(ctx, string(key))
+	return *s.stats(&state), ok, err
+}
+
+func (s *folded[S, E, R]) All(ctx context.Context, fn func(key []byte, s *workload.Stats) error) error {
+	var key []byte
+	for e, err := range s.table.All(ctx) {
+		if err != nil {
+			return err
+		}
+		key = append(key[:0], e.Key...)
+		if err := fn(key, s.stats(&e.State)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *folded[S, E, R]) Recovery() bench.Recovery {
+	r := s.engine.Recovery()
+	out := bench.Recovery{
+		Seconds: r.Duration.Seconds(), Events: r.Events, Keys: uint64(r.Keys),
+		TornBytes: uint64(r.TornBytes), Clean: r.Clean, ShardsBefore: r.ShardsBefore, Warnings: r.Warnings,
+		Parts: &bench.RecoveryParts{},
+	}
+	for _, sh := range r.Shards {
+		out.LogBytes += uint64(sh.LogBytes)
+		out.SnapshotBytes += uint64(sh.SnapshotBytes)
+		out.SnapshotKeys += uint64(sh.SnapshotKeys)
+		addParts(out.Parts, &sh)
+	}
+	return out
+}
+
+// addParts adds what one shard took its time for.
+func addParts(to *bench.RecoveryParts, sh *engine.ShardRecovery) {
+	t := &sh.Times
+	to.Workers += t.Workers
+	to.Copied += sh.Copied
+	to.Load, to.Replay = max(to.Load, t.Load.Seconds()), max(to.Replay, t.Replay.Seconds())
+	to.Resume = max(to.Resume, t.Resume.Seconds())
+	to.Read += t.Read.Seconds()
+	to.Build += t.Build.Seconds()
+	to.Scan += t.Scan.Seconds()
+	to.Apply += t.Apply.Seconds()
+	to.Copy += t.Copy.Seconds()
+}
+
+func (s *folded[S, E, R]) Shards() int {
+	stats, err := s.engine.Stats(context.Background())
+	if err != nil {
+		return 0 // closed
+	}
+	return len(stats.Shards)
+}
+
+// Move moves a partition to another shard.
+func (s *folded[S, E, R]) Move(ctx context.Context, partition, shard int) error {
+	return s.engine.Move(ctx, partition, shard)
+}
+
+// Resize makes another number of shards own the partitions.
+func (s *folded[S, E, R]) Resize(ctx context.Context, shards int) error {
+	return s.engine.Resize(ctx, shards)
+}
+
+// Stats are the figures of the engine.
+func (s *folded[S, E, R]) Stats(ctx context.Context) (engine.Stats, error) {
+	return s.engine.Stats(ctx)
+}
+
+func (s *folded[S, E, R]) Close(ctx context.Context) error { return s.engine.Shutdown(ctx) }
