@@ -140,8 +140,8 @@ func (s *Shard) takeFirings() (looked bool) {
 		}
 		looked = true
 		p := a.queue[0]
-		table, f, ok := a.look(p)
-		if !ok {
+		table, f, due := a.look(p)
+		if due > s.clock.mark {
 			a.enroll(p)
 			continue
 		}
@@ -150,19 +150,24 @@ func (s *Shard) takeFirings() (looked bool) {
 	return looked
 }
 
-// look looks at the key of the partition that is said to be due first.
-func (a *alarm) look(p *Partition) (table uint16, f Firing, ok bool) {
-	first := int64(Never)
+// look looks at the key of the partition that is said to be due first, and says when it
+// is: Never if it was put off. The partition may have been due before, of a key that is
+// not there any more.
+func (a *alarm) look(p *Partition) (table uint16, f Firing, due int64) {
+	due = Never
 	for _, id := range a.tables {
-		if due := p.Stores[id].(Timed).Due(); due < first {
-			table, first = id, due
+		if first := p.Stores[id].(Timed).Due(); first < due {
+			table, due = id, first
 		}
 	}
-	if first == Never {
-		return 0, f, false
+	if due == Never {
+		return 0, f, Never
 	}
-	f, ok = p.Stores[table].(Timed).Next()
-	return table, f, ok
+	f, ok := p.Stores[table].(Timed).Next()
+	if !ok {
+		due = Never
+	}
+	return table, f, due
 }
 
 // takeFiring makes an operation of a firing.
@@ -229,7 +234,7 @@ func (s *Shard) nextAlarm(horizon int64) (due int64, exact bool) {
 		if p.due > horizon {
 			return p.due, true
 		}
-		if _, _, ok := a.look(p); ok && p.due == a.earliest(p) {
+		if _, _, due := a.look(p); due == p.due {
 			return p.due, true
 		}
 		a.enroll(p)

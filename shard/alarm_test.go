@@ -106,6 +106,27 @@ func TestFiringsOfAPartitionComeOneAtATimeInTheirOrder(t *testing.T) {
 	r.crash(crashfs.Model{}).same("replayed", contents(r.owned))
 }
 
+// Goal: nothing is fired before it is due, also when a key that was due before it is not
+// any more. It was, when the time of that key came.
+func TestNothingIsFiredAtTheTimeOfAKeyThatIsGone(t *testing.T) {
+	r := newRig(t, withBells)
+	r.accept(bell("0a", 5000), bell("0b", 9000))
+	r.accept(add("0a"))
+	for _, at := range []int64{5000, 8999} {
+		r.time = at
+		if r.settle(); r.counters.timers != 0 {
+			t.Fatalf("%d firings at %d, and 9000 is when one is due", r.counters.timers, at)
+		}
+		if due, exact := r.nextAlarm(Never); due != 9000 || !exact {
+			t.Fatalf("it looks again at %d, %v", due, exact)
+		}
+	}
+	r.time = 9000
+	if r.settle(); r.counters.timers != 1 {
+		t.Fatalf("%d firings", r.counters.timers)
+	}
+}
+
 // Goal: calls are served while much is due. Method: thousand keys due at once in all
 // partitions; a call in the inbox is carried out in the turn that fires the first.
 func TestCallWaitsForOneRunOfFiringsAtMost(t *testing.T) {
