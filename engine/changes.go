@@ -21,7 +21,7 @@ var ErrTrimmed = shard.ErrTrimmed
 // A Change is an accepted event of a table.
 type Change[K comparable, E any] struct {
 	Key       K         // decoded
-	Event     E         // decoded; the zero E if a timer of the key has fired
+	Event     E         // decoded, and lifted if an older version wrote it; the zero E if a timer of the key has fired
 	Timer     bool      // the shard made the event itself, for a timer or the end of the key
 	Partition int       // of the key
 	Sequence  uint64    // of the event in its partition, over all tables: it only grows
@@ -44,6 +44,9 @@ type ChangesOptions struct {
 // the files of the log, on the goroutine of its user: however slow it is, nothing waits for
 // it, and nothing is kept for it. It must be used by one goroutine at a time, and be closed.
 //
+// Events that older versions of the program wrote come as the present type: lifted by
+// Spec.Upgrades, as a recovery would, on the goroutine of the reader.
+//
 // With Options.Sync: SyncNever, events become durable when a snapshot is taken.
 type Changes[K comparable, S, E, R any] struct {
 	binding  *binding[K, S, E, R]
@@ -52,10 +55,9 @@ type Changes[K comparable, S, E, R any] struct {
 	tell     chan struct{} // of capacity 1: shards send when more is durable
 	told     []*shard.Shard
 	next     shard.Change
-	decoder  changeDecoder[K, E]
-	playable []bool // by schema
-	failure  error  // sticks
-	looked   int    // changes since ctx was looked at
+	decoder  *changeDecoder[K, S, E, R]
+	failure  error // sticks
+	looked   int   // changes since ctx was looked at
 }
 
 // Changes returns a reader of the changes behind from: of the zero Position, of all there
@@ -80,8 +82,7 @@ func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options 
 		return nil, err
 	}
 	c := &Changes[K, S, E, R]{binding: b, options: options, tell: make(chan struct{}, 1)}
-	c.decoder.name, c.decoder.key, c.decoder.event = t.Name(), b.key, b.event
-	if _, c.playable, err = e.manifest.replayable(b.entry); err != nil {
+	if c.decoder, err = t.changeDecoder(b.entry); err != nil {
 		return nil, err
 	}
 	c.follower = shard.NewFollower(e.history.trails, c.follow, position)
@@ -124,7 +125,9 @@ const lookEvery = 256
 //
 // ErrTrimmed says that changes are gone, ErrClosed that the engine was closed, a
 // *[FailedError] that a shard has failed and nothing more comes of it, a *[CorruptError]
-// that the log is damaged. After any error but that of ctx the reader is of no more use, and
+// that the log is damaged, a *[VersionError] that an older version wrote the next event and
+// Spec.Upgrades do not say what it means now, a *[PanicError] that an upgrade or a codec
+// panicked. After any error but that of ctx the reader is of no more use, and
 // Position is where another one can go on.
 func (c *Changes[K, S, E, R]) Next(ctx context.Context) (change Change[K, E], err error) {
 	if c.failure != nil {
@@ -181,10 +184,8 @@ func (c *Changes[K, S, E, R]) fail(err error) error {
 }
 
 func (c *Changes[K, S, E, R]) decode() (Change[K, E], error) {
-	if n := c.next.Schema; int(n) >= len(c.playable) || !c.playable[n] {
-		return Change[K, E]{}, c.fail(notPlayable(c.decoder.name, &c.next))
-	}
 	if err := c.decoder.decode(&c.next); err != nil {
+		c.follower.GiveBack(&c.next)
 		return Change[K, E]{}, c.fail(err)
 	}
 	return c.decoder.change, nil

@@ -58,7 +58,8 @@ type replaySender interface {
 
 // ReplayInto says that the events of from are sent to into, a table of an open engine, as
 // convert turns them into events of it, perhaps of another key; those for which it says
-// false are left out. Of from only the declaration counts: it need not be open.
+// false are left out. Of from only the declaration counts: it need not be open. Events that
+// older versions of it wrote are lifted by its Upgrades first.
 //
 // Events of one key arrive in their order. Events of different keys that get one key are in
 // no order, unless their old keys were of one partition. What timers did is not replayed.
@@ -66,79 +67,39 @@ func ReplayInto[K comparable, S, E, R any, K2 comparable, S2, E2, R2 any](
 	from *Table[K, S, E, R], into *Table[K2, S2, E2, R2], convert func(Change[K, E]) (K2, E2, bool),
 ) ReplayStep {
 	return ReplayStep{table: from.Name(), begin: func(m *manifest) (uint16, func() (replaySender, error), error) {
-		entry, _, err := from.describe()
+		id, err := m.idOf(from.Name())
 		if err != nil {
 			return 0, nil, err
 		}
-		id, playable, err := m.replayable(entry)
+		stored := m.Tables[id]
 		return id, func() (replaySender, error) {
-			s := &replaySending[K, S, E, R, K2, S2, E2, R2]{convert: convert, playable: playable}
-			s.decoder.key, _ = keyCodec(from.spec.KeyCodec)
-			s.decoder.event, _ = valueCodec(from.spec.EventCodec, "EventCodec")
-			s.decoder.name = from.Name()
+			decoder, err := from.changeDecoder(stored)
+			if err != nil {
+				return nil, err
+			}
+			s := &replaySending[K, S, E, R, K2, S2, E2, R2]{convert: convert, decoder: decoder}
 			options := ProducerOptions[K2, E2]{Refused: func(K2, E2, error) { s.refused++ }}
 			if b, err := into.bound(); err == nil && b.engine.options.Sync == SyncNever {
 				options.Ack = Written
 			}
-			p, err := into.Producer(options) // not the err outside: each worker begins
-			s.producer = p
+			s.producer, err = into.Producer(options)
 			return s, err
-		}, err
+		}, nil
 	}}
 }
 
-// replayable finds a table of the program among those of a store, and by schema whether the
-// program can read its events.
-func (m *manifest) replayable(program tableEntry) (id uint16, playable []bool, err error) {
+// idOf finds a table by its name.
+func (m *manifest) idOf(table string) (id uint16, err error) {
 	for id := range m.Tables {
-		t := &m.Tables[id]
-		if t.Name != program.Name {
-			continue
+		if m.Tables[id].Name == table {
+			return uint16(id), nil
 		}
-		playable := make([]bool, t.First, int(t.First)+len(t.Schemas))
-		for _, s := range t.Schemas {
-			want := program.present()
-			playable = append(playable, s.Key == want.Key && s.Event == want.Event)
-		}
-		return uint16(id), playable, nil
 	}
-	return 0, nil, fmt.Errorf("keyfold: the store has no table %q", program.Name)
-}
-
-// notPlayable is the error for an event that the program cannot read.
-func notPlayable(table string, c *shard.Change) error {
-	return &VersionError{
-		Table: table, Have: fmt.Sprint(c.Schema), Want: "events as they are declared",
-		Diff: fmt.Sprintf("event %d of partition %d was written under schema %d, with another type of key or event; declare the table as it was then to read it", c.Sequence, c.Partition, c.Schema),
-	}
-}
-
-// A changeDecoder decodes changes of one table. It belongs to one goroutine.
-type changeDecoder[K comparable, E any] struct {
-	name   string
-	key    codec[K]
-	event  codec[E]
-	change Change[K, E] // here so that it does not escape
-}
-
-// decode decodes n into change.
-func (d *changeDecoder[K, E]) decode(n *shard.Change) error {
-	d.change = Change[K, E]{Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time), Timer: n.Stamp == shard.StampTimer}
-	if err := d.key.decodeValue(n.Key, &d.change.Key); err != nil {
-		return fmt.Errorf("keyfold: table %q: key: %w", d.name, err)
-	}
-	if d.change.Timer {
-		return nil
-	}
-	if err := d.event.decodeValue(n.Event, &d.change.Event); err != nil {
-		return fmt.Errorf("keyfold: table %q: event: %w", d.name, err)
-	}
-	return nil
+	return 0, fmt.Errorf("keyfold: the store has no table %q", table)
 }
 
 type replaySending[K comparable, S, E, R any, K2 comparable, S2, E2, R2 any] struct {
-	decoder  changeDecoder[K, E]
-	playable []bool // by schema
+	decoder  *changeDecoder[K, S, E, R]
 	convert  func(Change[K, E]) (K2, E2, bool)
 	producer *Producer[K2, S2, E2, R2]
 	refused  uint64
@@ -147,9 +108,6 @@ type replaySending[K comparable, S, E, R any, K2 comparable, S2, E2, R2 any] str
 func (s *replaySending[K, S, E, R, K2, S2, E2, R2]) send(ctx context.Context, c *shard.Change) (bool, error) {
 	if c.Stamp == shard.StampTimer {
 		return false, nil
-	}
-	if int(c.Schema) >= len(s.playable) || !s.playable[c.Schema] {
-		return false, notPlayable(s.decoder.name, c)
 	}
 	if err := s.decoder.decode(c); err != nil {
 		return false, err
@@ -178,7 +136,7 @@ func (s *replaySending[K, S, E, R, K2, S2, E2, R2]) close() {
 //
 // After an error some events were sent, and others not: begin again with new tables. Errors
 // are those of Open for a store that is damaged or locked, ErrTrimmed, a *[VersionError] for
-// events of another type than is declared, and those of sending.
+// events of another version or type that the declaration does not lift, and those of sending.
 func Replay(ctx context.Context, dir string, options ReplayOptions, steps ...ReplayStep) (Replayed, error) {
 	o, err := Options{Environment: options.Environment}.complete()
 	if err != nil {

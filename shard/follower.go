@@ -63,6 +63,10 @@ func (f *Follower) grow() bool {
 // Position is the sequence of the last change of each partition, borrowed.
 func (f *Follower) Position() []uint64 { return f.position }
 
+// GiveBack takes the change that was read last off the position: nobody has it. Nothing
+// more can be read then.
+func (f *Follower) GiveBack(c *Change) { f.position[c.Partition] = c.Sequence - 1 }
+
 // Next reads the next change, or says that there is none that is durable. Then it may be
 // called again. An error is ErrTrimmed, a *CorruptError, that of a shard that has failed,
 // or one of the disk.
