@@ -1,6 +1,9 @@
 package engine_test
 
 import (
+	"context"
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -116,4 +119,66 @@ func TestTTLMayChangeBetweenTwoPrograms(t *testing.T) {
 	next(engine.TTL{Idle: 2 * time.Hour, Downtime: engine.DowntimeStops}, 0, true)
 	next(engine.TTL{Idle: 2 * time.Hour}, 0, true)
 	next(engine.TTL{Idle: time.Hour}, 0, false)
+}
+
+// Goal: the times of keys that are there when a table gets a TTL begin once, with the first
+// open that has it, however the store is opened again, by itself or with events; and not
+// with an open before that, of which another table with timers has told the log.
+// Method: a key is made without a TTL, and must be gone an hour after the table got one.
+func TestTheTimesOfKeysThatAreThereBeginOnce(t *testing.T) {
+	for name, again := range map[string]func(l *lab){
+		"killed":        func(l *lab) { l.crash(crashfs.Lost) },
+		"kept and lost": func(l *lab) { l.crash(crashfs.Kept); l.crash(crashfs.Lost) },
+		"closed":        func(l *lab) { l.reopen() },
+		"resharded":     func(l *lab) { l.options.Shards = 3 - l.options.Shards; l.crash(crashfs.Lost) },
+		"no snapshot": func(l *lab) {
+			l.failing(errors.New("broken"), func(op crashfs.Op) bool { return strings.Contains(op.Name, "/snapshot/") })
+			for range 2 { // the second begins when the first one's generation is valid
+				if l.engine.Snapshot(context.Background()) == nil {
+					l.tb.Fatal("the snapshot has not failed")
+				}
+			}
+			l.crash(crashfs.Lost)
+		},
+		"snapshot": func(l *lab) { must(l.tb, l.engine.Snapshot(context.Background())); l.crash(crashfs.Lost) },
+	} {
+		for _, end := range []string{"crash", "close"} {
+			t.Run(strings.ReplaceAll(name, " ", "-")+"/after="+end, func(t *testing.T) { beginOnce(t, end, again) })
+		}
+	}
+}
+
+// beginOnce has a table get a TTL after a crash or a close, and opens it again some times.
+func beginOnce(t *testing.T, end string, again func(l *lab)) {
+	table, other := counters("t"), stopped(time.Hour)
+	l := newLab(t, engine.Options{Shards: 1, Partitions: 4}, table, other)
+	do(t, table, "a", 1)
+	must(t, l.engine.Snapshot(t.Context()))
+	do(t, other, "b", -1) // so that the log has a clock
+	l.crash(crashfs.Lost)
+	do(t, other, "b", -1)
+	l.now.Add(int64(2 * time.Hour))
+	spec := table.Spec()
+	spec.TTL = engine.TTL{Idle: time.Hour}
+	table = engine.NewTable(spec)
+	if l.with(table, other); end == "crash" {
+		l.crash(crashfs.Lost)
+	} else {
+		l.reopen()
+	}
+	for range 5 {
+		_, _, err := table.Get(t.Context(), "a", engine.OnlyDurable) // and the frame of the open is
+		must(t, err)
+		l.now.Add(int64(11 * time.Minute))
+		again(l)
+		must(t, l.moved(t.Context()))
+		if _, ok := get(t, table, "a"); !ok {
+			t.Fatal("it is gone before an hour is over")
+		}
+	}
+	l.now.Add(int64(5 * time.Minute))
+	must(t, l.moved(t.Context()))
+	if _, ok := get(t, table, "a"); ok {
+		t.Fatal("it is there after an hour")
+	}
 }

@@ -182,8 +182,9 @@ func (st *store[K, S, E, R]) Next() (f shard.Firing, ok bool) {
 	return shard.Firing{Key: key, What: what}, true
 }
 
-// Begin begins the times of keys that have none: they were made by a program whose table
-// had none.
+// Begin begins the times of keys that have none, because a program whose table had none has
+// made them: when the store is opened with the table's first TTL, and in every replay of
+// that again.
 func (st *store[K, S, E, R]) Begin(c shard.Clock) (begun bool) {
 	if st.times == nil || !st.times.unset {
 		return false

@@ -21,7 +21,7 @@ type alarm struct {
 	clock  Clock        // of this run of the shard
 	said   int64        // what the log says of how long the store was down
 	logged bool         // the generation holds the clock, or need not
-	begun  bool         // times of keys have begun with this run, which only a snapshot keeps if nothing is logged
+	begun  []uint16     // tables of which times of keys have begun with this run
 	ended  bool         // the last frame was written
 	runs   uint64       // of the shard, when it last went to sleep
 	after  int64        // without room for a record: when to try again
@@ -50,10 +50,33 @@ func (a *alarm) open(s *Shard, state *State) {
 	if a.logged = len(a.tables) == 0; a.logged {
 		return
 	}
+	for _, table := range a.tables {
+		begun := false
+		for _, p := range s.owned {
+			begun = p.beginTimes(table, a.clock) || begun
+		}
+		if begun {
+			a.begun = append(a.begun, table)
+		}
+	}
 	for _, p := range s.owned {
-		a.begun = p.beginTimes(a.clock) || a.begun
 		a.enroll(p)
 	}
+	if len(a.begun) > 0 {
+		s.logClock()
+	}
+}
+
+// logClock writes a frame without events, so that times that have begun now do not begin
+// again when the store is opened the next time. Without room the first frame with events
+// says so.
+func (s *Shard) logClock() {
+	if s.reserve(0) != nil {
+		return
+	}
+	s.log.logged = true
+	s.appendFrame()
+	s.alarm.clockLogged()
 }
 
 // enroll puts a partition into the queue. One that is on its way to another shard is in

@@ -156,15 +156,15 @@ func Retire(cfg Config, state *State) error {
 	return errors.Join(w.Close(), state.current.write(cfg.Log.FS, cfg.Dir))
 }
 
-// needed says that the newest generation must be kept: it holds events that are not
+// needed says that the newest generation must be kept: it holds records that are not
 // written again, or the ones that are follow its header, and no other generation says
 // where partitions begin.
 func (state *State) needed(t *tail) bool {
 	c := &state.current
 	switch n := len(c.Generations); {
-	case state.events != t.events:
+	case state.filled != t.frames:
 		return true
-	case state.events == 0:
+	case state.filled == 0:
 		return false
 	case n == 1:
 		return true
@@ -211,10 +211,9 @@ type tail struct {
 	cfg        *Config
 	generation uint64
 	end        wal.End
-	empty      bool // so is that of a sealed generation: what is behind a seal is not read
-	largest    int  // body of a frame
-	frames     int  // that hold events
-	events     uint64
+	empty      bool  // so is that of a sealed generation: what is behind a seal is not read
+	largest    int   // body of a frame
+	frames     int   // that hold records
 	eras       []era // of these frames, where they are written again
 }
 
@@ -225,7 +224,6 @@ func (t *tail) count(frames int, eras []era) error {
 	return t.each(func(f wal.FrameView) error {
 		t.largest = max(t.largest, len(f.Body))
 		t.frames++
-		t.events += uint64(f.Count)
 		s := eraOf(eras, f.Number)
 		if s == nil {
 			s = make(schemas, len(t.cfg.Tables))
@@ -252,14 +250,14 @@ func (t *tail) copy(to *wal.Writer) (copied int, err error) {
 	return copied, err
 }
 
-// each calls do for each frame of the tail that holds events.
+// each calls do for each frame of the tail that holds records.
 func (t *tail) each(do func(wal.FrameView) error) error {
 	if t.empty {
 		return nil
 	}
 	options := wal.ScanOptions{}
 	_, err := wal.Scan(t.cfg.Log.FS, t.cfg.generationDir(t.generation), t.cfg.ID, t.generation, options, func(f wal.FrameView) error {
-		if f.Number <= t.end.Frame || f.Count == 0 {
+		if f.Number <= t.end.Frame || len(f.Body) == 0 {
 			return nil
 		}
 		return do(f)

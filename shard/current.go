@@ -184,11 +184,11 @@ type ending struct {
 }
 
 // grown is c with a new generation behind its last one, which is sealed at end. If
-// that holds no events it is left out: nothing needs it, and a store that is opened
+// that holds no records it is left out: nothing needs it, and a store that is opened
 // again and again would gather such generations without bound.
-func (c *Current) grown(end ending, number uint64, events bool) Current {
+func (c *Current) grown(end ending, number uint64, records bool) Current {
 	next := c.sealed(end)
-	if !events {
+	if !records {
 		next.Generations = next.Generations[:len(next.Generations)-1]
 	}
 	next.Generations = append(next.Generations, Generation{Number: number})

@@ -69,14 +69,17 @@
 //	offset  size  field     of a time mark, 0xffff
 //	     0     8  time      nanoseconds of Unix time
 //
-// The first frame of a generation with events begins with a clock, if a table has timers
-// or deadlines.
+// The first frame of a generation with records begins with a clock, if a table has timers
+// or deadlines. When keys of a table begin their times because the store was opened, a frame
+// is written that holds nothing else.
 //
 //	offset  size  field     of a clock, 0xfffb
 //	     0     8  paused    nanoseconds that the store was down, in all, as far as a table
 //	                        that does not count them was there
-//	     8     8  opened    nanoseconds of Unix time: when keys that have no time, because
-//	                        a program without timers has made them, begin theirs
+//	     8     8  opened    nanoseconds of Unix time
+//	    16     …  begun     tables, u16 each: those of their keys that had no time, because
+//	                        a program without timers has made them, began theirs when the
+//	                        store was opened
 //
 // A partition that comes from another shard is adopted by a begin, parts that together
 // are its image, its events since that, and a commit. Without the commit all of that is

@@ -27,8 +27,8 @@ type Timed interface {
 	// it, borrowed until the store is changed. Else Due is later from here on. It must not
 	// be called if none is ever due.
 	Next() (f Firing, ok bool)
-	// Begin says when the store was opened: keys that have no time begin theirs now. It
-	// says whether there are any.
+	// Begin begins the times of keys that have none, when the store is opened. It says
+	// whether there are any. It is called again in a replay, with what the log says.
 	Begin(c Clock) (begun bool)
 }
 
@@ -79,25 +79,32 @@ type Clock struct {
 	Paused int64
 }
 
-// appendClock appends the record of it.
-func appendClock(dst []byte, c Clock) []byte {
-	dst = binary.LittleEndian.AppendUint64(dst, clockTable|(clockBytes-recordHeaderBytes)<<32)
+// appendClock appends the record of it, with the tables whose times have begun with it.
+func appendClock(dst []byte, c Clock, begun []uint16) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, clockTable|uint64(clockBytes-recordHeaderBytes+2*len(begun))<<32)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.Paused))
-	return binary.LittleEndian.AppendUint64(dst, uint64(c.Opened))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(c.Opened))
+	for _, table := range begun {
+		dst = binary.LittleEndian.AppendUint16(dst, table)
+	}
+	return dst
 }
 
 // clock is what a record of one says.
-func (r *record) clock() Clock {
+func (r *record) clock() (c Clock, begun []uint16) {
 	b := r.event()
-	return Clock{Paused: int64(binary.LittleEndian.Uint64(b)), Opened: int64(binary.LittleEndian.Uint64(b[8:]))}
+	c = Clock{Paused: int64(binary.LittleEndian.Uint64(b)), Opened: int64(binary.LittleEndian.Uint64(b[8:]))}
+	for b = b[16:]; len(b) > 0; b = b[2:] {
+		begun = append(begun, binary.LittleEndian.Uint16(b))
+	}
+	return c, begun
 }
 
-// beginTimes tells the timed stores of a partition when the store was opened.
-func (p *Partition) beginTimes(c Clock) (begun bool) {
-	for _, store := range p.Stores {
-		if t, ok := store.(Timed); ok {
-			begun = t.Begin(c) || begun
-		}
+// beginTimes begins the times of a table's keys that have none.
+func (p *Partition) beginTimes(table uint16, c Clock) (begun bool) {
+	if int(table) >= len(p.Stores) {
+		return false
 	}
-	return begun
+	t, ok := p.Stores[table].(Timed)
+	return ok && t.Begin(c)
 }

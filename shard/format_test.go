@@ -54,11 +54,12 @@ func (d *dump) fields(n int, order binary.ByteOrder, names ...string) {
 // times writes the records that timers need.
 func (d *dump) times(t *testing.T) {
 	little := binary.LittleEndian
-	d.section("a clock, then the timer of a key of table 3, stamp 3",
-		appendFiring(appendClock(nil, Clock{Paused: 5, Opened: 1_000_000}), 3, &Firing{Key: []byte("key"), What: FiringTimer}))
+	d.section("a clock with which times of table 3 begin, then the timer of a key of it, stamp 3",
+		appendFiring(appendClock(nil, Clock{Paused: 5, Opened: 1_000_000}, []uint16{3}), 3, &Firing{Key: []byte("key"), What: FiringTimer}))
 	d.fields(2, little, "table", "key")
 	d.fields(4, little, "event")
 	d.fields(8, little, "paused", "opened")
+	d.field("begun", 2, little)
 	d.fields(2, little, "table", "key")
 	d.fields(4, little, "event")
 	d.field("key", 3, nil)

@@ -22,7 +22,7 @@ type journal struct {
 	frame    wal.Frame
 	frameMax int
 	time     int64 // that the next event of the open frame would be applied at
-	logged   bool  // the generation holds events
+	logged   bool  // the generation holds records
 	gather   gathering
 	readOnly bool // there was no room for the last event
 
@@ -111,7 +111,7 @@ func (s *Shard) reserve(recordBytes int) error {
 	j.frame.Reset()
 	j.frame.Time, j.time = s.clock.mark, s.clock.mark
 	if !s.alarm.logged {
-		j.frame.Bytes = appendClock(j.frame.Bytes, s.alarm.clock)
+		j.frame.Bytes = appendClock(j.frame.Bytes, s.alarm.clock, s.alarm.begun)
 	}
 	return nil
 }

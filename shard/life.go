@@ -176,7 +176,7 @@ func (s *Shard) advanceEnd() bool {
 	if s.round.lane.busy {
 		return false
 	}
-	if (j.bytes > 0 || s.alarm.begun) && !s.life.closing && !s.life.hurried.Load() {
+	if (j.bytes > 0 || len(s.alarm.begun) > 0) && !s.life.closing && !s.life.hurried.Load() {
 		s.life.closing = true
 		s.round.phase = roundWanted
 		return true

@@ -12,8 +12,8 @@ const (
 	timeMarkBytes     = recordHeaderBytes + 8
 	timeMarkTable     = 0xffff
 	clockTable        = 0xfffb
-	clockBytes        = recordHeaderBytes + 16
-	controlTables     = 0xfff0 // from here on a record is no event
+	clockBytes        = recordHeaderBytes + 16 // without tables
+	controlTables     = 0xfff0                 // from here on a record is no event
 	// TablesMax is how many tables a store can have.
 	TablesMax = 1 << 12
 )
@@ -62,7 +62,7 @@ func takeRecord(body []byte, r *record) ([]byte, error) {
 		}
 	case r.table == timeMarkTable && end != timeMarkBytes:
 		return nil, fmt.Errorf("%w: a time mark of %d bytes", errRecord, end)
-	case r.table == clockTable && end != clockBytes:
+	case r.table == clockTable && (keyEnd != recordHeaderBytes || end < clockBytes || (end-clockBytes)%2 != 0):
 		return nil, fmt.Errorf("%w: a clock of %d bytes", errRecord, end)
 	}
 	return body[end:], nil

@@ -249,7 +249,7 @@ func (r *recovery) state(began time.Time) *State {
 		}
 	}
 	state.snapshot, state.snapshotAt = r.report.SnapshotBytes, r.written
-	state.unsynced, state.events, state.eras = first.last, first.events, first.allEras
+	state.unsynced, state.filled, state.eras = first.last, first.filled, first.allEras
 	r.report.Snapshot = r.base
 	r.report.LogBytes, r.report.TornBytes = first.logBytes, first.tornBytes
 	r.report.Clean = first.sealed && r.report.Events == 0

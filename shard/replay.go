@@ -63,10 +63,13 @@ func (w *worker) replayGeneration(g Generation, first bool) error {
 	}
 	cfg := w.shard.cfg
 	horizon := uint64(0)
-	w.last = w.last[:0]
+	w.last, w.filled = w.last[:0], 0
 	result, err := wal.Scan(cfg.Log.FS, cfg.generationDir(g.Number), cfg.ID, g.Number, options, func(f wal.FrameView) error {
 		horizon = max(horizon, f.Horizon)
 		w.note(f, horizon)
+		if f.Number > 0 && len(f.Body) > 0 {
+			w.filled++
+		}
 		if err := w.takeFrame(f, first); err != nil {
 			return err
 		}
@@ -81,7 +84,7 @@ func (w *worker) replayGeneration(g Generation, first bool) error {
 	}
 	w.logBytes += result.Bytes
 	w.tornBytes += result.TornBytes
-	w.events, w.sealed = result.Events, g.Sealed
+	w.sealed = g.Sealed
 	return nil
 }
 
@@ -226,7 +229,7 @@ func (w *worker) replayFrame(f wal.FrameView) (err error) {
 			w.run.Now = rec.time()
 			w.time = max(w.time, w.run.Now) // a partition that was adopted brings its own
 		case clockTable:
-			err = w.replayClock(rec.clock())
+			err = w.replayClock(&rec)
 		case beginTable, partTable, commitTable:
 			err = w.adoptRecord(&rec)
 		default:
@@ -288,14 +291,17 @@ func kindOf(rec *record) Kind {
 }
 
 // replayClock takes note that the store was opened again.
-func (w *worker) replayClock(c Clock) error {
+func (w *worker) replayClock(rec *record) error {
 	if err := w.replayQueued(); err != nil {
 		return err
 	}
+	c, begun := rec.clock()
 	w.run.Paused = c.Paused
-	for _, p := range w.parts {
-		if p != nil {
-			p.beginTimes(c)
+	for _, table := range begun {
+		for _, p := range w.parts {
+			if p != nil {
+				p.beginTimes(table, c)
+			}
 		}
 	}
 	return nil

@@ -294,7 +294,8 @@ func (r *wreckReader) frame(f wal.FrameView) (err error) {
 		case rec.table == timeMarkTable:
 			now = rec.time()
 		case rec.table == clockTable:
-			r.Paused = max(r.Paused, rec.clock().Paused)
+			c, _ := rec.clock()
+			r.Paused = max(r.Paused, c.Paused)
 		case rec.table == beginTable, rec.table == partTable, rec.table == commitTable:
 			err = r.adopt(&rec, written)
 		case rec.table < controlTables:

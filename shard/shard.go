@@ -250,7 +250,7 @@ type State struct {
 	current  Current
 	unsynced []frameEnd // frames of the last generation from its horizon on
 	eras     []era      // of the last generation
-	events   uint64     // in the last generation
+	filled   int        // frames with records in the last generation
 	time     int64
 	clock    Clock // said to a shard that is made of the state
 	paused   int64 // of the clock that the log holds

@@ -33,9 +33,9 @@ type worker struct {
 	gone      map[uint32]uint64 // epoch under which a partition was adopted elsewhere, durably
 	last      []frameEnd        // of the newest generation: its latest frames, from the horizon on
 	time      int64
-	bytes     int64  // of events in the log that was read
-	events    uint64 // in the newest generation
-	sealed    bool   // the newest generation is
+	bytes     int64 // of events in the log that was read
+	filled    int   // frames with records in the newest generation
+	sealed    bool  // the newest generation is
 	logBytes  int64
 	tornBytes int64
 
