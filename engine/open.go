@@ -145,6 +145,11 @@ func (e *Engine) identify(m *manifest, tables []Definition) (changed bool, err e
 		return false, err
 	}
 	e.manifest = m
+	if changed && m.Ready {
+		if err := e.prune(); err != nil {
+			return false, err
+		}
+	}
 	if err := e.attach(tables, ids); err != nil {
 		return false, err
 	}

@@ -3,8 +3,10 @@ package engine
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/keyfold/keyfold/internal/layout"
+	"github.com/keyfold/keyfold/shard"
 )
 
 // A schema is what must be the same for bytes to mean the same.
@@ -35,7 +37,7 @@ func (t *tableEntry) of(number uint32) *schema {
 	return &t.Schemas[number-t.First]
 }
 
-// schemasMax is how many schemas a table may have had that files still hold.
+// schemasMax is how many schemas a table may have, from the oldest on that files still hold.
 const schemasMax = 1024
 
 // errNoRung says that nothing tells what to do with the events of a version.
@@ -85,10 +87,6 @@ func (t *tableEntry) lift(p *schema, lifts lifts) (changed bool, err error) {
 			return false, t.changed("event", have.Event, p.Event, have.Version, "UpgradeEvent")
 		}
 	}
-	if len(t.Schemas) >= schemasMax {
-		return false, t.refusal(fmt.Sprint(len(t.Schemas), " schemas"), fmt.Sprint("at most ", schemasMax),
-			"its files hold states of %d schemas; run the program that wrote it last, and close it twice, so that it keeps no older ones", len(t.Schemas))
-	}
 	t.Schemas = append(t.Schemas[:len(t.Schemas):len(t.Schemas)], *p)
 	return true, nil
 }
@@ -120,4 +118,39 @@ func (t *tableEntry) unplayable(have, want *schema, err error) error {
 // lifts says whether states and events of a schema can be lifted to that of the program.
 type lifts struct {
 	state, event func(from *schema) (same bool, err error)
+}
+
+// prune takes out of the manifest what schemas come before those that anything on the disk
+// was written under, and refuses a table that has too many all the same. If something cannot
+// be read, all stay: whoever needs it will say so.
+func (e *Engine) prune() error {
+	m := e.manifest
+	if !slices.ContainsFunc(m.Tables, func(t tableEntry) bool { return len(t.Schemas) > 2 }) {
+		return nil // the one before the present one is in use
+	}
+	oldest := make([]uint32, len(m.Tables))
+	for id := range m.Tables {
+		oldest[id] = m.Tables[id].number()
+	}
+	err := error(nil)
+	layouts := append(e.formerLayouts(), m.Layout)
+	if m.Former != 0 {
+		layouts = append(layouts, m.Former)
+	}
+	for _, number := range layouts {
+		for _, c := range e.layoutShards(number) {
+			err = errors.Join(err, shard.OldestSchemas(c, oldest))
+		}
+	}
+	for id := range m.Tables {
+		t := &m.Tables[id]
+		if first := oldest[id]; err == nil && first > t.First {
+			t.Schemas, t.First = t.Schemas[first-t.First:], first
+		}
+		if n := len(t.Schemas); n > schemasMax {
+			return t.refusal(fmt.Sprint(n, " schemas"), fmt.Sprint("at most ", schemasMax),
+				"its files hold states or events of %d schemas; keep less log, or run the program that wrote it last, and close it twice, so that it keeps no older ones", n)
+		}
+	}
+	return nil
 }

@@ -2,11 +2,14 @@ package shard
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/snapshot"
+	"github.com/keyfold/keyfold/wal"
 )
 
 // An era is the frames of a generation up to one, whose records were written under the
@@ -134,4 +137,66 @@ func (w *worker) enter(frame uint64) error {
 		w.eras = w.eras[1:]
 	}
 	return w.under(w.eras[0].schemas)
+}
+
+// OldestSchemas lowers the numbers in oldest, by table, to those of the oldest schemas that
+// anything which the CURRENT file of a shard names was written under. It reads the headers of
+// generations and snapshots, those of the log that is kept among them. An error says that
+// some cannot be read; then the numbers say nothing.
+func OldestSchemas(cfg Config, oldest []uint32) error {
+	current, err := readCurrent(cfg.Log.FS, cfg.Dir, cfg.ID)
+	if err != nil {
+		return err
+	}
+	for _, g := range append(slices.Clone(current.Kept), current.Generations...) {
+		eras, err := cfg.erasOf(g.Number)
+		if err != nil {
+			return err
+		}
+		for _, e := range eras {
+			e.schemas.lower(oldest)
+		}
+	}
+	for _, number := range current.Snapshots {
+		file, err := snapshot.Open(cfg.Log.FS, cfg.snapshotPath(number), cfg.snapshotID(number))
+		if err != nil {
+			return err
+		}
+		s, err := schemasOf(file.Header())
+		if err = errors.Join(err, file.Close()); err != nil {
+			return err
+		}
+		s.lower(oldest)
+	}
+	return nil
+}
+
+// erasOf reads those of a generation.
+func (c *Config) erasOf(generation uint64) ([]era, error) {
+	r := wal.NewReader(c.Log.FS, c.generationDir(generation), c.ID, generation)
+	defer r.Close()
+	f, ok, err := r.Next(0)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
+		return nil, fmt.Errorf("%w: generation %d has no header", errJoin, generation)
+	}
+	starts, err := decodeStarts(f.Start.Payload)
+	if err != nil {
+		return nil, err
+	}
+	return starts.eras, nil
+}
+
+// lower lowers numbers to those of s.
+func (s schemas) lower(oldest []uint32) {
+	for table := range oldest {
+		switch {
+		case s == nil:
+			oldest[table] = 0
+		case table < len(s):
+			oldest[table] = min(oldest[table], s[table])
+		}
+	}
 }
