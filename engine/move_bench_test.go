@@ -32,48 +32,104 @@ func moveKey(partition int, n uint64) (k benchKey) {
 	return k
 }
 
-// A probe asks for one partition all the time, and remembers how long each call took.
+// A probe calls for one partition all the time, and remembers how long each call took.
 type probe struct {
 	partition int
-	ack       engine.Ack
-	took      []time.Duration
+	calls     uint64
+	still     []time.Duration    // while nothing moved
+	to        [2][]time.Duration // while partition 0 moved to shard 0, or 1, or had just come
+	longest   []time.Duration    // by move
 }
 
-func (p *probe) run(b *testing.B, table *engine.Table[benchKey, benchState, benchEvent, int64], stop *atomic.Bool) {
-	for n := uint64(0); !stop.Load(); n++ {
+func (p *probe) run(r *moveRig) {
+	for ; !r.stop.Load(); p.calls++ {
+		before := r.move.Load()
 		began := time.Now()
-		if _, err := table.Do(context.Background(), moveKey(p.partition, n), benchEvent{Value: 1}, p.ack); err != nil {
-			b.Error(err)
+		if _, err := r.table.Do(context.Background(), moveKey(p.partition, p.calls), benchEvent{Value: 1}, r.ack); err != nil {
+			r.Error(err)
 			return
 		}
-		p.took = append(p.took, time.Since(began))
+		took := time.Since(began)
+		switch move := max(before, r.move.Load()); {
+		case move == 0:
+			p.still = append(p.still, took)
+		default:
+			p.to[move%2] = append(p.to[move%2], took)
+			p.longest = append(p.longest, make([]time.Duration, max(0, int(move)+1-len(p.longest)))...)
+			p.longest[move] = max(p.longest[move], took)
+		}
 	}
 }
 
-func (p *probe) report(b *testing.B, name string) {
-	slices.Sort(p.took)
-	at := func(share float64) float64 { return float64(p.took[int(share*float64(len(p.took)-1))].Microseconds()) }
-	b.ReportMetric(at(0.5), name+"-p50-us")
-	b.ReportMetric(at(0.99), name+"-p99-us")
-	b.ReportMetric(at(0.999), name+"-p99.9-us")
+// quantile returns that of durations, in microseconds.
+func quantile(share float64, all ...[]time.Duration) float64 {
+	sorted := slices.Concat(all...)
+	if len(sorted) == 0 {
+		return 0
+	}
+	slices.Sort(sorted)
+	return float64(sorted[int(share*float64(len(sorted)-1))].Nanoseconds()) / 1e3
+}
+
+// A moveRig is an engine with those who call it while a partition moves.
+type moveRig struct {
+	*testing.B
+	engine *engine.Engine
+	table  *engine.Table[benchKey, benchState, benchEvent, int64]
+	ack    engine.Ack
+	move   atomic.Uint32 // number of the move, to shard 0 if it is even; 0: nothing moves
+	moves  uint32
+	stop   atomic.Bool
+}
+
+// moveSlice is how long a slice of a round takes.
+const moveSlice = 300 * time.Millisecond
+
+// slice lets time pass, with moves or without. every is from one to the next.
+func (r *moveRig) slice(moves bool, every time.Duration) {
+	began := time.Now()
+	if !moves {
+		<-time.After(moveSlice)
+		return
+	}
+	for next := began; time.Since(began) < moveSlice; {
+		r.moves++
+		r.move.Store(r.moves)
+		if err := r.engine.Move(context.Background(), 0, int(r.moves%2)); err != nil {
+			r.Fatal(err)
+		}
+		if next = next.Add(every); every > 0 {
+			<-time.After(time.Until(next))
+		}
+	}
+	r.move.Store(0)
 }
 
 // BenchmarkMove moves a partition of 10,000 keys to and fro between two shards while
-// others send events: one call at a time on that partition, one on another that stays, and
-// a producer on all of 64 if load says full. row=none moves nothing for as long. row=stop
-// is what one would do without moves: nobody sends while everything of the partition is
-// read and written to another engine.
+// others send events: one call at a time on that partition, one on a partition of each
+// shard that stays, and a producer on all of 64 if load says full. An operation is a
+// round: a slice of time without moves and one with. With every=budget there are as many
+// moves as rebalancing may make, with every=none one follows the other. still are calls
+// on the partitions that stay, in slices without moves, from and to those in slices with,
+// by whether their shard gives the partition away or gets it. wait is the longest call of
+// the partition for each move, the pauses of a busy machine among them. row=stop is what
+// one would do without moves: nobody sends while everything of the partition is read and
+// written to another engine. With TMPDIR on a tmpfs syncs cost nothing.
 func BenchmarkMove(b *testing.B) {
 	for _, load := range []string{"calls", "full"} {
-		for _, ack := range []engine.Ack{engine.Applied, engine.Durable} {
-			for _, row := range []string{"none", "move"} {
-				b.Run(fmt.Sprintf("row=%s/load=%s/durable=%v", row, load, ack == engine.Durable), func(b *testing.B) {
-					benchmarkMove(b, row == "move", load == "full", ack)
+		for ack, name := range []string{"durable", "written", "applied"} {
+			for _, every := range []time.Duration{0, time.Second / 16} {
+				rate := "none"
+				if every > 0 {
+					rate = "budget"
+				}
+				b.Run(fmt.Sprintf("row=move/load=%s/ack=%s/every=%s", load, name, rate), func(b *testing.B) {
+					benchmarkMove(b, load == "full", engine.Ack(ack), every)
 				})
 			}
 		}
 	}
-	b.Run("row=stop/load=calls/durable=true", benchmarkStop)
+	b.Run("row=stop", benchmarkStop)
 }
 
 func openMoves(b *testing.B, table engine.Definition) *engine.Engine {
@@ -99,46 +155,59 @@ func fillMoves(b *testing.B, table *engine.Table[benchKey, benchState, benchEven
 	}
 }
 
-func benchmarkMove(b *testing.B, moves, full bool, ack engine.Ack) {
-	table := benchTable()
-	eng := openMoves(b, table)
-	fillMoves(b, table, movePartitions)
-	var stop atomic.Bool
-	var group sync.WaitGroup
-	moved, other := &probe{partition: 0, ack: ack}, &probe{partition: 1, ack: ack}
-	for _, p := range []*probe{moved, other} {
-		group.Go(func() { p.run(b, table, &stop) })
-	}
-	sent := uint64(0)
-	if full {
-		group.Go(func() { sent = stream(b, table, &stop) })
-	}
+func benchmarkMove(b *testing.B, full bool, ack engine.Ack, every time.Duration) {
+	r := &moveRig{B: b, table: benchTable(), ack: ack}
+	r.engine = openMoves(b, r.table)
+	fillMoves(b, r.table, movePartitions)
 	ctx := context.Background()
-	began := time.Now()
-	for n := 0; b.Loop(); n++ {
-		if !moves {
-			timer := time.NewTimer(2 * time.Millisecond)
-			<-timer.C
-		} else if err := eng.Move(ctx, 0, 1-n%2); err != nil {
+	stays := [2]*probe{{partition: 1}, {partition: 2}}
+	for to, p := range stays {
+		if err := r.engine.Move(ctx, p.partition, to); err != nil {
 			b.Fatal(err)
 		}
 	}
-	took := time.Since(began)
-	stop.Store(true)
+	moved := &probe{partition: 0}
+	var group sync.WaitGroup
+	for _, p := range []*probe{moved, stays[0], stays[1]} {
+		group.Go(func() { p.run(r) })
+	}
+	sent := uint64(0)
+	if full {
+		group.Go(func() { sent = stream(b, r.table, &r.stop) })
+	}
+	for n := 0; b.Loop(); n++ {
+		r.slice(n%2 == 0, every)
+		r.slice(n%2 == 1, every)
+	}
+	r.stop.Store(true)
 	group.Wait()
-	moved.report(b, "moved")
-	other.report(b, "others")
-	b.ReportMetric(float64(sent)/took.Seconds(), "events/s")
+	r.report(moved, stays)
 	count := int64(0)
-	for entry, err := range table.All(ctx) {
+	for entry, err := range r.table.All(ctx) {
 		if err != nil {
 			b.Fatal(err)
 		}
 		count += entry.State.Count
 	}
-	if want := int64(movePartitions*moveKeys + len(moved.took) + len(other.took) + int(sent)); count != want {
+	if want := int64(movePartitions*moveKeys + moved.calls + stays[0].calls + stays[1].calls + sent); count != want {
 		b.Fatalf("%d events, want %d", count, want)
 	}
+}
+
+// report reports what the probes have seen.
+func (r *moveRig) report(moved *probe, stays [2]*probe) {
+	for _, q := range []struct {
+		share float64
+		name  string
+	}{{0.5, "p50"}, {0.99, "p99"}, {0.999, "p99.9"}} {
+		r.ReportMetric(quantile(q.share, stays[0].still, stays[1].still), "still-"+q.name+"-us")
+		r.ReportMetric(quantile(q.share, stays[1].to[0], stays[0].to[1]), "from-"+q.name+"-us")
+		r.ReportMetric(quantile(q.share, stays[0].to[0], stays[1].to[1]), "to-"+q.name+"-us")
+	}
+	waits := slices.DeleteFunc(moved.longest, func(d time.Duration) bool { return d == 0 })
+	r.ReportMetric(quantile(0.5, waits), "wait-p50-us")
+	r.ReportMetric(quantile(0.99, waits), "wait-p99-us")
+	r.ReportMetric(float64(r.moves), "moves")
 }
 
 // stream sends events to all partitions until stop, and returns how many.
