@@ -4,8 +4,10 @@ package engine_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"testing"
 	"time"
@@ -159,5 +161,32 @@ func TestEventsWithoutPointersAllocateNothing(t *testing.T) {
 		if each := float64(count) / float64(n); each >= 0.01 {
 			t.Errorf("%s: %.4f allocations an event", c.name, each)
 		}
+	}
+}
+
+// Goal: a move takes the memory of those before. Method: a partition of a mebibyte moves to
+// and fro, and the bytes are counted that the whole process allocates.
+func TestMovesUseTheirMemoryAgain(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // which gives it back
+	table := sums("sums")
+	e, err := engine.Open(t.Context(), filepath.Join(t.TempDir(), "store"), engine.Options{Shards: 2, Partitions: 2, Sync: engine.SyncNever}, table)
+	must(t, err)
+	t.Cleanup(func() { must(t, e.Close()) })
+	for i := range 30_000 {
+		_, err := table.Do(t.Context(), fmt.Sprint(i), 1, engine.Applied)
+		must(t, err)
+	}
+	moves, bytes := 0, uint64(0)
+	for range 12 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		must(t, e.Move(t.Context(), 0, moves%2))
+		runtime.ReadMemStats(&after)
+		if moves++; moves > 2 {
+			bytes += after.TotalAlloc - before.TotalAlloc
+		}
+	}
+	if each := bytes / 10; each > 64<<10 {
+		t.Errorf("each move allocates %d bytes", each)
 	}
 }

@@ -31,6 +31,7 @@ type Engine struct {
 	fleet   atomic.Pointer[[]*shard.Shard] // the stores of Open and Resize publish to every call; it only grows
 	route   atomic.Pointer[route]          // the stores of Open and of moves publish to every call
 	moves   chan struct{}                  // of capacity 1: taken by whoever moves partitions
+	mover   shard.Mover                    // of whoever has taken moves
 	unsure  error                          // why the manifest may name more shards than there are; of whoever has taken moves
 	slots   shard.Slots
 	holders holders

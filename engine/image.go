@@ -46,12 +46,26 @@ const (
 	formTimes   = 4 // see timeForm
 )
 
+// image returns the image, or a new one.
+func (p *program[K, S, E, R]) image(or shard.Image) *image[K, S] {
+	if img, ok := or.(*image[K, S]); ok {
+		return img
+	}
+	return &image[K, S]{key: &p.binding.key, state: &p.binding.state}
+}
+
+// Reserve makes ready memory for an image.
+func (p *program[K, S, E, R]) Reserve(into shard.Image, bytes int) shard.Image {
+	img := p.image(into)
+	if img.state.pointerFree {
+		img.slab.Reserve(bytes)
+	}
+	return img
+}
+
 // Freeze makes a copy of the store, in the memory of into if that is given.
 func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
-	img, ok := into.(*image[K, S])
-	if !ok {
-		img = &image[K, S]{key: &st.program.binding.key, state: &st.program.binding.state}
-	}
+	img := st.program.image(into)
 	img.err, img.rows = nil, img.rows[:0]
 	if st.times != nil {
 		img.times, img.clock = st.times.form, st.program.binding.engine.clock

@@ -131,7 +131,7 @@ func (e *Engine) move(partitions []uint32, to int) (from int, moved []uint32, er
 	next := &route{owner: slices.Clone(r.owner), versions: make([]uint16, len(shards))}
 	copy(next.versions, r.versions)
 	next.versions[from]++
-	err = shard.Move(shards[from], shards[to], together, func(some []uint32) uint64 {
+	err = e.mover.Move(shards[from], shards[to], together, func(some []uint32) uint64 {
 		for _, id := range some {
 			next.owner[id] = uint16(to)
 		}

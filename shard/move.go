@@ -20,7 +20,9 @@ type Transit struct {
 	from, to   *Shard
 	cut        uint64 // position in the inbox of the old owner that it must come to
 	watch      watch  // of all of them; belongs to the old owner
-	cargo      cargo  // belongs to whoever moves them
+	cargo      cargo  // belongs to whoever moves them, and while it is loaded to the new owner
+	luggage    *luggage
+	paces      paces  // fixed before either shard sees them
 	copied     uint64 // frame of the old owner that holds the last event of the copies; belongs to the same
 
 	parcel  atomic.Pointer[parcel] // the old owner's store hands the partitions to the new one
@@ -51,10 +53,15 @@ const (
 // A parcel is partitions as the old owner hands them over.
 type parcel struct {
 	parts     []*Partition // in the order of the passengers
-	records   []byte       // of the events that no copy holds, with time marks
-	now       int64        // of these records, as far as they were logged
+	last      bundle       // the events that no copy holds
 	time      int64        // of the old owner
 	committed int          // so many of the parts have their commit in the new owner's log
+}
+
+// A bundle is records that the log of the new owner gets, from the first on.
+type bundle struct {
+	records []byte // events with time marks, or of an adoption
+	now     int64  // of these events, as far as they were logged
 }
 
 // find returns the partition of a number, or else.
@@ -90,6 +97,7 @@ type moving struct {
 	out *Transit // to be handed over
 	in  *Transit // to be adopted; there is one at a time
 
+	loading *cargo           // of in, for the log
 	expects bool             // events of in may come
 	stuck   error            // why in cannot be adopted for the time being
 	astray  map[uint32]error // why partitions that were to come here never will
@@ -175,6 +183,9 @@ func (s *Shard) advanceMoves() bool {
 		s.handOver()
 		busy = true
 	}
+	if m.loading != nil {
+		busy = s.loadSome() || busy
+	}
 	if m.in != nil && m.expects {
 		busy = s.receive() || busy
 	}
@@ -213,7 +224,7 @@ func (s *Shard) handOver() {
 	m := &s.moving
 	t := m.out
 	m.out = nil
-	hand := &parcel{records: t.watch.records, time: s.clock.mark}
+	hand := &parcel{last: bundle{records: t.watch.records}, time: s.clock.mark}
 	t.watch.records = nil
 	for i := range t.passengers {
 		p := s.parts[t.passengers[i].id]
@@ -283,11 +294,15 @@ func (s *Shard) adopt(t *Transit, p *parcel) bool {
 	s.applyRest() // what is held back is whole blocks
 	s.clock.mark = max(s.clock.mark, p.time)
 	stuck := m.stuck
-	if m.stuck = s.logCommit(t, p); m.stuck != nil {
+	over, err := s.logCommit(t, p)
+	if m.stuck = err; err != nil {
 		if stuck == nil {
 			s.replayHeld() // and refuses it
 		}
 		return stuck == nil
+	}
+	if !over {
+		return true
 	}
 	m.in, m.expects = nil, false
 	for i, part := range p.parts {
@@ -301,51 +316,47 @@ func (s *Shard) adopt(t *Transit, p *parcel) bool {
 	return true
 }
 
-// logCommit ends the adoption in the log. Without room for all of it, it goes on where
-// it was when it is called again. A crash that keeps some of the commits leaves the others
-// with the old owner: nothing was acknowledged here.
-func (s *Shard) logCommit(t *Transit, p *parcel) error {
-	if err := s.logEvents(p); err != nil {
-		return err
+// logCommit ends the adoption in the log, some of it in each turn; over says that all of
+// it is there. Without room for it, it goes on where it was when it is called again. A
+// crash that keeps some of the commits leaves the others with the old owner: nothing was
+// acknowledged here.
+func (s *Shard) logCommit(t *Transit, p *parcel) (over bool, err error) {
+	if err := s.logBundle(&p.last, t.paces.part); err != nil || len(p.last.records) > 0 {
+		return false, err
 	}
 	for ; p.committed < len(p.parts); p.committed++ {
 		part := p.parts[p.committed]
 		h := holding{epoch: t.passengers[p.committed].epoch, sequence: part.Sequence}
-		if err := s.logRecord(appendHolding(nil, commitTable, part.ID, h)); err != nil {
-			return err
+		raw := appendHolding(nil, commitTable, part.ID, h)
+		if err := s.reserve(len(raw)); err != nil {
+			return false, err
 		}
+		s.log.append(s.log.time, raw)
 	}
-	return nil
+	return true, nil
 }
 
-// logEvents logs the records of a parcel, which it shortens.
-func (s *Shard) logEvents(p *parcel) error {
+// logBundle logs the next records of a bundle, which it shortens, until they are limit
+// bytes.
+func (s *Shard) logBundle(b *bundle, limit int) error {
 	var rec record
-	for len(p.records) > 0 {
-		rest, err := takeRecord(p.records, &rec)
+	for least := len(b.records) - limit; len(b.records) > max(0, least); {
+		rest, err := takeRecord(b.records, &rec)
 		if err != nil {
 			return err
 		}
+		raw := b.records[:len(b.records)-len(rest)]
 		if rec.table == timeMarkTable {
-			p.now = rec.time()
+			b.now = rec.time()
+		} else if err := s.reserve(len(raw)); err != nil {
+			return err
+		} else if rec.table < controlTables {
+			s.log.append(b.now, raw)
 		} else {
-			raw := p.records[:len(p.records)-len(rest)]
-			if err := s.reserve(len(raw)); err != nil {
-				return err
-			}
-			s.log.append(p.now, raw)
+			s.log.append(s.log.time, raw)
 		}
-		p.records = rest
+		b.records = rest
 	}
-	return nil
-}
-
-// logRecord logs a record of an adoption.
-func (s *Shard) logRecord(raw []byte) error {
-	if err := s.reserve(len(raw)); err != nil {
-		return err
-	}
-	s.log.append(s.log.time, raw)
 	return nil
 }
 
@@ -407,7 +418,9 @@ func (s *Shard) failMoves(err error) {
 }
 
 // over says that nobody waits for this shard because of a move.
-func (m *moving) over() bool { return len(m.awaited) == 0 && !m.expects && m.next == nil }
+func (m *moving) over() bool {
+	return len(m.awaited) == 0 && !m.expects && m.next == nil && m.loading == nil
+}
 
 var errMisplaced = errors.New("an operation came to a shard that does not have its partition")
 

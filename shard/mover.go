@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/keyfold/keyfold/internal/mutant"
 )
@@ -16,11 +17,8 @@ var errNotHere = errors.New("keyfold: the shard does not have the partition")
 var ErrTooBusy = errors.New("keyfold: the partition takes events faster than it can be copied")
 
 const (
-	// partBytes is how much of an image goes into the log of the new owner in one turn, and
-	// syncBytes how much between two syncs: those who wait for one wait for this, too.
-	// BenchmarkMove shows both.
-	partBytes = 64 << 10
-	syncBytes = 128 << 10
+	// copyBytes is how much is frozen in one turn, at least.
+	copyBytes = 64 << 10
 	// watchBytesMax bounds the events that are remembered between two visits of the mover.
 	watchBytesMax = 16 << 20
 	// catchUps is how often the mover fetches such events before it makes the cut.
@@ -57,6 +55,30 @@ func (w *watch) add(now int64, record []byte) {
 	w.records = append(w.records, record...)
 }
 
+// paces bound what a move does at a time.
+type paces struct {
+	part  int // bytes that go into the log of the new owner in one turn
+	sync  int // the same between two syncs: those who wait for one wait for this, too
+	cargo int // bytes of images that the mover encodes before the new owner logs them
+}
+
+// usual are the paces of all moves but those of tests. BenchmarkMove shows part and sync.
+var usual = paces{part: 8 << 10, sync: 32 << 10, cargo: 512 << 10}
+
+// A Mover moves partitions between the shards of an engine. What memory a move takes, the
+// next one uses again, unless the garbage collector comes first. The zero Mover is ready.
+type Mover struct {
+	luggage sync.Pool
+	paces   paces // zero: the usual ones
+}
+
+// luggage is the memory of a mover.
+type luggage struct {
+	copies  []copied
+	records []byte
+	part    []byte
+}
+
 // Move moves partitions from one running shard to another, and returns when the new
 // owner's log holds them, durably: the first of those that it is given, at most
 // togetherMax, and fewer if they are large. reroute is called on the goroutine of the old
@@ -66,8 +88,15 @@ func (w *watch) add(now int64, record []byte) {
 //
 // If reroute was not called, an error means that nothing has changed. Afterwards it means
 // that a shard has failed, and that the partitions cannot be used before the next open.
-func Move(from, to *Shard, partitions []uint32, reroute func(moved []uint32) (cut uint64)) error {
-	t := &Transit{from: from, to: to, settled: make(chan struct{})}
+func (m *Mover) Move(from, to *Shard, partitions []uint32, reroute func(moved []uint32) (cut uint64)) error {
+	t := &Transit{from: from, to: to, paces: m.paces, settled: make(chan struct{})}
+	if t.paces == (paces{}) {
+		t.paces = usual
+	}
+	t.luggage, _ = m.luggage.Get().(*luggage)
+	if t.luggage == nil {
+		t.luggage = &luggage{}
+	}
 	departed := false
 	defer func() { // a codec may not return
 		if !departed {
@@ -77,6 +106,8 @@ func Move(from, to *Shard, partitions []uint32, reroute func(moved []uint32) (cu
 	if err := t.prepare(partitions); err != nil {
 		return err
 	}
+	m.luggage.Put(t.luggage)
+	t.luggage = nil
 	if err := t.depart(reroute); err != nil {
 		return err
 	}
@@ -106,20 +137,23 @@ func (t *Transit) prepare(partitions []uint32) error {
 	if err := t.admit(); err != nil {
 		return err
 	}
-	bytes := 0
-	for left := partitions[:min(len(partitions), togetherMax)]; len(left) > 0 && bytes < togetherBytes; {
-		copies, err := t.copySome(left)
+	left, err := t.weigh(partitions[:min(len(partitions), togetherMax)])
+	if err != nil {
+		return err
+	}
+	for bytes := 0; len(left) > 0 && bytes < togetherBytes; {
+		n, sum := 0, 0
+		for ; n < len(left) && sum < copyBytes; n++ {
+			sum += left[n].bytes
+		}
+		copies, err := t.copySome(left[:n])
+		for i := 0; err == nil && i < len(copies); i++ {
+			err = t.logCopy(&copies[i])
+		}
 		if err != nil {
 			return err
 		}
-		for i := range copies {
-			n, err := t.logCopy(&copies[i])
-			if err != nil {
-				return err
-			}
-			bytes += n
-		}
-		left = left[len(copies):]
+		left, bytes = left[n:], bytes+sum
 	}
 	if err := t.unload(); err != nil {
 		return err
@@ -135,34 +169,62 @@ func (t *Transit) prepare(partitions []uint32) error {
 	return syncUpTo(t.from, func() uint64 { return t.copied })
 }
 
-// copied is a partition as it was frozen.
-type copied struct {
-	at     holding // of the new owner
+// A weighed is a partition that is to be copied.
+type weighed struct {
 	id     uint32
-	images []Image
+	bytes  int
+	stores []int // bytes, by table
 }
 
-// copySome freezes the first of the partitions, until that is enough for one turn.
-func (t *Transit) copySome(partitions []uint32) (copies []copied, err error) {
+// weigh finds out how large partitions are.
+func (t *Transit) weigh(partitions []uint32) (all []weighed, err error) {
 	err = visit(t.from, func() error {
-		bytes := 0
 		for _, id := range partitions {
 			p := t.from.parts[id]
 			if p.ID == noPartition {
 				return fmt.Errorf("%w: partition %d, shard %d", errNotHere, id, t.from.cfg.Index)
 			}
-			c := copied{id: id, at: holding{epoch: p.Epoch + 1, sequence: p.Sequence}}
+			w := weighed{id: id}
 			for _, store := range p.Stores {
-				image := store.Freeze(nil)
-				c.images = append(c.images, image)
-				bytes += image.Bytes()
+				w.stores = append(w.stores, store.Bytes())
+				w.bytes += store.Bytes()
+			}
+			all = append(all, w)
+		}
+		return nil
+	})
+	return all, err
+}
+
+// copied is a partition as it was frozen.
+type copied struct {
+	at     holding // of the new owner
+	id     uint32
+	images []Image // by table
+}
+
+// copySome freezes partitions, in one turn of their owner. The memory is there before.
+func (t *Transit) copySome(partitions []weighed) ([]copied, error) {
+	for len(t.luggage.copies) < len(partitions) {
+		t.luggage.copies = append(t.luggage.copies, copied{images: make([]Image, len(t.from.programs))})
+	}
+	copies := t.luggage.copies[:len(partitions)]
+	for i, p := range partitions {
+		for table, program := range t.from.programs {
+			if r, ok := program.(Reserver); ok {
+				copies[i].images[table] = r.Reserve(copies[i].images[table], p.stores[table])
+			}
+		}
+	}
+	err := visit(t.from, func() error {
+		for i := range copies {
+			p, c := t.from.parts[partitions[i].id], &copies[i]
+			c.id, c.at = p.ID, holding{epoch: p.Epoch + 1, sequence: p.Sequence}
+			for table, store := range p.Stores {
+				c.images[table] = store.Freeze(c.images[table])
 			}
 			t.from.watch(p, &t.watch)
-			copies = append(copies, c)
-			t.passengers = append(t.passengers, passenger{id: id, epoch: c.at.epoch})
-			if bytes >= partBytes {
-				break
-			}
+			t.passengers = append(t.passengers, passenger{id: c.id, epoch: c.at.epoch})
 		}
 		t.copied = t.from.log.openOrdinal()
 		return nil
@@ -170,23 +232,22 @@ func (t *Transit) copySome(partitions []uint32) (copies []copied, err error) {
 	return copies, err
 }
 
-// logCopy logs the begin of an adoption and the image, and returns how large that is.
-func (t *Transit) logCopy(c *copied) (bytes int, err error) {
+// logCopy logs the begin of an adoption and the image.
+func (t *Transit) logCopy(c *copied) error {
 	if err := t.load(appendHolding(nil, beginTable, c.id, c.at)); err != nil {
-		return 0, err
+		return err
 	}
 	if mutant.CommitBeforeParts {
 		if err := t.load(appendHolding(nil, commitTable, c.id, c.at)); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	for table, image := range c.images {
-		bytes += image.Bytes()
 		if err := t.logImage(c.id, uint16(table), image); err != nil {
-			return bytes, err
+			return err
 		}
 	}
-	return bytes, nil
+	return nil
 }
 
 // admit makes the new owner ready. A snapshot round that wants to begin goes first, and
@@ -211,60 +272,83 @@ func (t *Transit) admit() error {
 	}
 }
 
-// A cargo is records of copies for the log of the new owner, which go there together.
-type cargo struct {
-	records  []byte
-	ends     []int // of each of them
-	unsynced int   // bytes that went there since the last sync
-}
-
-// load adds a record to the cargo, and unloads that when it is large.
+// load adds a record to those that the new owner is to log, and unloads when they are many.
 func (t *Transit) load(record []byte) error {
-	c := &t.cargo
-	c.records = append(c.records, record...)
-	c.ends = append(c.ends, len(c.records))
-	if len(c.records) < partBytes {
+	l := t.luggage
+	l.records = append(l.records, record...)
+	if len(l.records) < t.paces.cargo {
 		return nil
 	}
 	return t.unload()
 }
 
-// unload has the new owner log the cargo.
+// unload has the new owner log what was loaded.
 func (t *Transit) unload() error {
+	err := t.ship(t.luggage.records)
+	t.luggage.records = t.luggage.records[:0]
+	return err
+}
+
+// ship has the new owner log records, some a turn, and waits for that.
+func (t *Transit) ship(records []byte) error {
 	c := &t.cargo
-	err := visit(t.to, func() error {
-		at := 0
-		for _, end := range c.ends {
-			if err := t.to.logRecord(c.records[at:end]); err != nil {
-				return err
-			}
-			at = end
-		}
-		return nil
-	})
-	c.unsynced += len(c.records)
-	c.records, c.ends = c.records[:0], c.ends[:0]
-	if err != nil || c.unsynced < syncBytes {
+	c.records, c.over = records, make(chan error, 1)
+	if err := visit(t.to, func() error { t.to.moving.loading = c; return nil }); err != nil {
 		return err
 	}
-	c.unsynced = 0
-	return t.sync()
+	select {
+	case err := <-c.over:
+		return err
+	case <-t.to.life.stopped:
+		return t.to.gone()
+	}
+}
+
+// A cargo is records for the log of the new owner. It belongs to that until it is over.
+type cargo struct {
+	bundle
+	unsynced int    // bytes that went there since the last sync
+	behind   uint64 // frame that must be durable before the next goes there
+	over     chan error
+}
+
+// loadSome logs the next records of a cargo: few enough for one turn, and no more between
+// two syncs than others who wait for these may notice. These syncs are not hastened, so
+// that callers who were just told come along as they do with any group.
+func (s *Shard) loadSome() bool {
+	c, paces := s.moving.loading, &s.moving.in.paces
+	if !s.failed() && s.log.durable < c.behind {
+		return false
+	}
+	before := len(c.records)
+	err := s.logBundle(&c.bundle, paces.part)
+	if c.unsynced += before - len(c.records); err == nil && c.unsynced >= paces.sync {
+		if s.cfg.Log.Sync != SyncAlways {
+			s.force()
+		}
+		c.unsynced, c.behind = 0, s.log.openOrdinal()
+	}
+	if err != nil || len(c.records) == 0 {
+		s.moving.loading = nil
+		c.over <- err
+		s.moving.visited = true
+	}
+	return true
 }
 
 // logImage logs the image of a table.
 func (t *Transit) logImage(id uint32, table uint16, image Image) error {
-	var part []byte
 	return image.Blocks(blockBytes, func(form uint8, entries uint32, data []byte) error {
 		if len(data) > imageBlockMax {
 			return fmt.Errorf("shard: a block of %d bytes, at most %d can be moved", len(data), imageBlockMax)
 		}
 		for len(data) > 0 {
-			n, count := min(len(data), partBytes), uint32(0)
+			n, count := min(len(data), t.paces.part), uint32(0)
 			if n == len(data) {
 				count = entries
 			}
-			part = appendPart(part[:0], id, table, form, count, data[:n])
-			if err := t.load(part); err != nil {
+			t.luggage.part = appendPart(t.luggage.part[:0], id, table, form, count, data[:n])
+			if err := t.load(t.luggage.part); err != nil {
 				return err
 			}
 			data = data[n:]
@@ -276,19 +360,19 @@ func (t *Transit) logImage(id uint32, table uint16, image Image) error {
 // catchUp fetches what came since the copy, until that is little.
 func (t *Transit) catchUp() error {
 	for range catchUps {
-		p := &parcel{}
+		var records []byte
 		err := visit(t.from, func() error {
 			w := &t.watch
 			if w.overflow {
 				return t.tooBusy()
 			}
-			p.records, w.records = w.records, nil
+			records, w.records = w.records, nil
 			return nil
 		})
 		if err == nil {
-			err = visit(t.to, func() error { return t.to.logEvents(p) })
+			err = t.ship(records)
 		}
-		if err != nil || len(p.records) < catchUpBytes {
+		if err != nil || len(records) < catchUpBytes {
 			return err
 		}
 	}
@@ -356,7 +440,7 @@ func (t *Transit) giveUp() {
 	_ = visit(t.to, func() error {
 		m := &t.to.moving
 		if m.next = nil; m.in == t {
-			m.in, m.expects = nil, false
+			m.in, m.expects, m.loading = nil, false, nil
 		}
 		return nil
 	})

@@ -20,6 +20,7 @@ type pair struct {
 	disk   *crashfs.FS
 	time   int64
 	shards [2]*rig
+	mover  Mover
 	route  pairRoute
 	known  [2]pairRoute // by two producers
 	next   uint64
@@ -194,7 +195,7 @@ func (p *pair) move(partitions ...uint32) {
 	go func() {
 		err := error(&PanicError{})
 		defer func() { moved <- err }()
-		err = Move(a, b, partitions, func(moved []uint32) uint64 {
+		err = p.mover.Move(a, b, partitions, func(moved []uint32) uint64 {
 			if !slices.Equal(moved, partitions) {
 				p.Errorf("%v move, of %v", moved, partitions)
 			}
@@ -326,6 +327,9 @@ func (p *pair) holds(what string, next *pair, kept bool) {
 // live does n random things, moves among them.
 func (p *pair) live(random *rand.Rand, n int) {
 	p.watcher = p.watch()
+	if random.IntN(2) == 0 {
+		p.mover.paces = paces{part: 200, sync: 500, cargo: 800}
+	}
 	keys := [rigPartitions][]string{{"0a", "0b"}, {"1a"}, {"2a", "2b"}, {"3a"}}
 	key := func() string { k := keys[random.IntN(rigPartitions)]; return k[random.IntN(len(k))] }
 	for range n {

@@ -138,6 +138,13 @@ type Store interface {
 // them.
 const FormExtras = 2
 
+// A Reserver is a program that makes ready memory to freeze stores into.
+type Reserver interface {
+	// Reserve returns an image, into if that is given, to freeze a store of so many Bytes
+	// into without waiting for memory. It may be called on any goroutine.
+	Reserve(into Image, bytes int) Image
+}
+
 // A Rememberer is a program that knows events that were done before.
 type Rememberer interface {
 	// Known says whether an event that bears a stamp was done before, by the time now, so

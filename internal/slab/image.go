@@ -56,6 +56,17 @@ func (img *Image) reserve(bytes int) {
 	}
 }
 
+// Reserve makes room for a copy of a table of so many Bytes, and touches it: what a
+// process has not touched the system gives it when it does.
+func (img *Image) Reserve(bytes int) {
+	if words := bytes/wordBytes + 1; cap(img.flat) < words {
+		img.flat = make([]uint64, words)
+		for i := 0; i < words; i += pageBytes / wordBytes {
+			img.flat[i] = 0
+		}
+	}
+}
+
 // setClasses gives the image n classes of long keys, and keeps the memory of more.
 func (img *Image) setClasses(n int) {
 	if cap(img.long) < n {
