@@ -46,3 +46,33 @@ func TestWithoutAFileNothingIsWritten(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A failing is a test that has failed, and ends when it is told.
+type failing struct {
+	*testing.T
+	end func()
+}
+
+func (f *failing) Cleanup(end func()) { f.end = end }
+func (f *failing) Failed() bool       { return true }
+
+func TestATestThatFailsIsAViolationInItsRow(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "rows")
+	t.Setenv(matrix.Variable, name)
+	f := &failing{T: t}
+	r := matrix.Begin(f, "R9", "flipped", "refused")
+	r.Cycles += 3
+	f.end()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var have matrix.Row
+	if err := json.Unmarshal(text, &have); err != nil {
+		t.Fatal(err)
+	}
+	have.Seconds = 0
+	if want := (matrix.Row{Row: "R9", Name: "flipped", Goal: "refused", Cycles: 3, Violations: 1}); have != want {
+		t.Errorf("%+v, want %+v", have, want)
+	}
+}
