@@ -31,5 +31,5 @@ func stride(n, sample int) int {
 	if *rounds >= wholeRounds {
 		return 1
 	}
-	return max(1, n/(sample**rounds))
+	return max(1, n/(max(1, sample)**rounds))
 }

@@ -104,10 +104,14 @@ func (s *scanner) run(segments []segment) error {
 		}
 	}
 	if s.options.Seal != nil && !s.done && !mutant.SealNotChecked {
-		return &CorruptError{
+		err := &CorruptError{
 			Path: s.dir, Sequence: s.next,
 			Err: fmt.Errorf("the log ends here, but it was sealed at frame %d", s.options.Seal.Frame),
 		}
+		if len(segments) > 0 {
+			err.Path, err.Offset = s.window.path, s.window.size
+		}
+		return err
 	}
 	if s.next == 0 {
 		s.result = ScanResult{

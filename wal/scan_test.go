@@ -216,6 +216,11 @@ func TestASealedGenerationEndsExactlyAtItsSeal(t *testing.T) {
 	beyond := End{s.generation, result.End.Frame + 1, 1}
 	_, err = s.scan(d, "", ScanOptions{Seal: &beyond})
 	requireContains(t, err, "ends here", "sealed at frame 18")
+	last := d.names()[len(d.files)-1]
+	var damage *CorruptError
+	if !errors.As(err, &damage) || damage.Path != last || damage.Offset != int64(len(d.files[last].Data)) || damage.Sequence != 18 {
+		t.Errorf("it does not say that %s ends too early: %+v", last, damage)
+	}
 }
 
 func endsOf(t testing.TB, s *script, d *disk) (ends []End) {
