@@ -280,6 +280,7 @@ func aged(t *testing.T, random *rand.Rand) *specimen {
 // Method: every byte of them with one bit flipped, and cut off at every byte.
 func TestADamagedManifestOrCurrentIsRefused(t *testing.T) {
 	t.Parallel()
+	row := tries(t, "R10", "each byte of the manifest and of CURRENT flipped, and cut there, and Open", "every byte refused, with file and offset, 0 files changed")
 	random := random(t)
 	r := aged(t, random)
 	for _, name := range append(currents(r.view), "/store/MANIFEST") {
@@ -292,6 +293,11 @@ func TestADamagedManifestOrCurrentIsRefused(t *testing.T) {
 				if err != nil || v.refused == nil {
 					t.Fatalf("%s %s at %d was not refused: %v", name, what, i, err)
 				}
+				var corrupt *engine.CorruptError
+				if !errors.As(v.refused, &corrupt) || corrupt.Path != name {
+					t.Fatalf("%s %s at %d: the error names another file: %v", name, what, i, v.refused)
+				}
+				row.Cycles++
 			}
 		}
 	}
