@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -48,6 +49,7 @@ func variants() []variant {
 // number of shards; the digests over all states are equal.
 func TestTheSameEventsGiveTheSameStateHoweverTheStoreIsRun(t *testing.T) {
 	t.Parallel()
+	row := tries(t, "R14", "the same events in every variant: 1, 2, 3, 8 shards, ways of syncing, segments, devices, snapshots, crashes", "the same final states")
 	seed := random(t).Uint64()
 	digests := map[uint64]variant{}
 	for _, v := range variants() {
@@ -58,8 +60,44 @@ func TestTheSameEventsGiveTheSameStateHoweverTheStoreIsRun(t *testing.T) {
 		if digests[digest] = v; len(digests) > 1 {
 			t.Fatalf("the states differ: %v", digests)
 		}
+		row.Cycles++
+		row.Checked += eventsEach
 	}
 }
+
+// Goal: the same for many streams of events.
+// Method: each is folded by three stores, with 1, 2 and 8 shards, that differ in whatever
+// else can be chosen; other choices meet in each of them.
+func TestManyStreamsGiveTheSameStateInThreeStoresEach(t *testing.T) {
+	t.Parallel()
+	row := tries(t, "R14", "the same events under 1, 2 and 8 shards, with other ways of syncing, segments, snapshots and crashes in each", "200 seeds, three stores each: the same final states")
+	random := random(t)
+	for range 50 * *rounds {
+		seed, turn := random.Uint64(), random.IntN(3)
+		var first uint64
+		for i, shards := range []int{1, 2, 8} {
+			v := variant{
+				shards: shards, sync: []engine.SyncMode{engine.SyncAlways, engine.SyncInterval, engine.SyncNever}[(i+turn)%3],
+				segment: []int{4 << 10, 64 << 10}[random.IntN(2)], device: "memory", snapshot: random.IntN(2) == 0, crash: random.IntN(3) > 0,
+			}
+			digest, err := v.run(t, rand.New(rand.NewPCG(seed, 0)))
+			if err != nil {
+				t.Fatalf("%v: %v", v, err)
+			}
+			if i == 0 {
+				first = digest
+			}
+			if digest != first {
+				t.Fatalf("seed %d: the states differ in %v", seed, v)
+			}
+			row.Checked += eventsEach
+		}
+		row.Cycles++
+	}
+}
+
+// eventsEach is how many events a variant is sent.
+const eventsEach = 240 + 60
 
 func (v variant) run(t *testing.T, random *rand.Rand) (uint64, error) {
 	o := small()
@@ -79,6 +117,11 @@ func (v variant) run(t *testing.T, random *rand.Rand) (uint64, error) {
 	}
 	for range 240 {
 		if err := r.produce(randomEvent(random).key, randomStep(random), engine.Written); err != nil {
+			return 0, err
+		}
+	}
+	if v.crash {
+		if err := errors.Join(r.flush(), r.crash(crashfs.Model{Data: crashfs.Kept}), r.reopen(kept)); err != nil {
 			return 0, err
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/keyfold/keyfold/internal/crashfs"
 )
 
-// An alarmed counts what Options.Logger hears that an operator must look at.
+// An alarmed counts how often Options.Logger hears that something was left out.
 type alarmed struct {
 	slog.Handler
 	count *atomic.Int64 // the reporter of an engine adds, tests load after its Close
@@ -22,7 +22,7 @@ type alarmed struct {
 func (alarmed) Enabled(context.Context, slog.Level) bool { return true }
 
 func (a alarmed) Handle(_ context.Context, r slog.Record) error {
-	if r.Level >= slog.LevelWarn {
+	if r.Level >= slog.LevelWarn && strings.Contains(r.Message, "left something out") {
 		a.count.Add(1)
 	}
 	return nil
@@ -56,12 +56,12 @@ func grown(t *testing.T, random *rand.Rand) (*specimen, *atomic.Int64) {
 // Goal: no byte of a snapshot is ever believed when it is another one. It costs time and
 // not events: the snapshot before and the log give the same state, which Recovery and the
 // Logger say aloud; without them the store is refused.
-// Method: each byte of a snapshot of 64 KiB flipped, and the file cut there; a sample by
-// default. Every sixteenth time the one before is damaged, too.
+// Method: each byte of a snapshot of 64 KiB flipped, and the file cut at each eighth; a
+// sample by default. Every sixteenth time the one before is damaged, too.
 func TestADamagedSnapshotIsNeverBelieved(t *testing.T) {
 	t.Parallel()
-	row := tries(t, "R10", "each byte of a snapshot of 64 KiB flipped, and cut there, and Open",
-		"every byte: the snapshot before and the log give the same state, with a warning in Recovery and in the log; without them refused; 0 wrong states")
+	row := tries(t, "R10", "each byte of a snapshot of 64 KiB flipped, the file cut at each eighth, and Open",
+		"every one: the snapshot before and the log give the same state, with a warning in Recovery and in the log; without them refused; 0 wrong states")
 	random := random(t)
 	s, heard := grown(t, random)
 	snapshots := matching(s.view, "/snapshot/")
@@ -72,7 +72,11 @@ func TestADamagedSnapshotIsNeverBelieved(t *testing.T) {
 	older := contents(s.view, snapshots[0])
 	step := stride(len(whole), 500)
 	for at := random.IntN(step); at < len(whole); at += step {
-		for what, damaged := range map[string][]byte{"flipped": flipped(whole, at, random), "cut": whole[:at]} {
+		damages := map[string][]byte{"flipped": flipped(whole, at, random)}
+		if step > 1 || at%8 == 0 {
+			damages["cut"] = whole[:at]
+		}
+		for what, damaged := range damages {
 			disk := copyOf(s.disk)
 			replace(disk, snapshots[1], damaged)
 			both := random.IntN(16) == 0

@@ -138,6 +138,7 @@ func (r *rig) tryOpening(disk *crashfs.FS, least floor) (verdict, error) {
 	v := verdict{warnings: c.engine.Recovery().Warnings, torn: c.engine.Recovery().TornBytes}
 	err := c.judge(least)
 	v.lengths = c.lengths()
+	disk.StopAfter(0) // it ends sooner without a last snapshot
 	return v, errors.Join(err, c.abandon())
 }
 

@@ -1,0 +1,51 @@
+package fuzz
+
+import (
+	"testing"
+
+	"github.com/keyfold/keyfold/internal/crashfs"
+)
+
+// Goal: a snapshot that is taken under load is a consistent cut of each partition: with
+// the log behind it, it gives the fold of a prefix with everything acknowledged.
+// Method: events for all partitions at once while each snapshot is taken; what a cut of
+// the power, or of the process, would leave is opened, from the newest snapshot of each
+// shard.
+func TestASnapshotUnderLoadIsAConsistentCut(t *testing.T) {
+	t.Parallel()
+	row := tries(t, "R13", "a snapshot under load of all partitions, then a crash", "200 snapshots: with the log behind each, the state of the model; no warning")
+	random := random(t)
+	models := []crashfs.Model{{}, {Data: crashfs.Torn, Entries: true}, {Data: crashfs.Kept}}
+	o := small()
+	o.Partitions, o.SnapshotBytes = 64, 1<<30 // only when asked for
+	r := newRig(o, hashes["full"])
+	must(t, r.open())
+	slow(r.disk)
+	skipped := uint64(0)
+	for i := range 50 * *rounds {
+		must(t, r.crowd(random.Uint64(), 3))
+		model := models[i%len(models)]
+		model.Seed = random.Uint64()
+		again := r.on(r.disk.Left(model))
+		must(t, again.reopen(floorOf(model)))
+		for _, s := range again.engine.Recovery().Shards {
+			if s.Snapshot == 0 {
+				t.Errorf("shard %d was recovered without a snapshot", s.Shard)
+			}
+			skipped += s.Skipped
+		}
+		must(t, again.abandon())
+		row.counted(again.oracle)
+		if i%20 == 19 { // a new beginning, or the model grows longer than the test is
+			must(t, r.close())
+			r = newRig(o, hashes["full"])
+			must(t, r.open())
+			slow(r.disk)
+		}
+	}
+	must(t, r.close())
+	if skipped == 0 {
+		t.Error("no event came between the beginning of a snapshot and the copy of its partition")
+	}
+	t.Logf("%d events were in the snapshot and in the log behind its beginning", skipped)
+}
