@@ -222,12 +222,14 @@ func TestADiskThatFailsOnceCostsOneShardAndNoEvent(t *testing.T) {
 // Method: the same script; each sync in turn does just that.
 func TestASyncThatFailsOnceAndDropsItsPagesIsNotTriedAgain(t *testing.T) {
 	t.Parallel()
-	row := tries(t, "R7", "the N-th sync fails once with EIO and drops its pages, all later ones succeed, in a run of 200 group commits",
+	row := tries(t, "R7", "the N-th sync fails once with EIO or ENOSPC and drops its pages, all later ones succeed, in a run of 200 group commits",
 		"every N: the shard fails within the same commit, the other one goes on, 0 acknowledged lost")
 	random := random(t)
 	seed := random.Uint64()
-	step := stride(calmly(t, seed)[crashfs.Sync], 70)
-	must(t, failEach(row, crashfs.Sync, crashfs.DropDirty(crashfs.ErrIO), step, random, seed))
+	step := stride(calmly(t, seed)[crashfs.Sync], 40)
+	for _, fault := range []error{crashfs.ErrIO, crashfs.ErrFull} {
+		must(t, failEach(row, crashfs.Sync, crashfs.DropDirty(fault), step, random, seed))
+	}
 }
 
 // calmly counts the operations of the script on a disk that fails nothing.

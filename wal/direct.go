@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/keyfold/keyfold/internal/fsys"
@@ -36,21 +37,29 @@ func (d *direct) ahead(size int64) error {
 	return nil
 }
 
-// begin syncs and closes the segment before, as the library does.
+// begin syncs and closes the segment before, as the library does. Only when it is the
+// new segment that there is no room for may the error say so: then begin is called again,
+// and a sync that has failed must never be tried a second time.
 func (d *direct) begin(number uint64) error {
-	if d.tail != nil {
-		if err := d.tail.Sync(); err != nil {
-			return err
-		}
-		tail := d.tail
-		d.tail = nil
-		if err := tail.Close(); err != nil {
-			return err
-		}
+	if err := d.end(); err != nil {
+		return fmt.Errorf("end the segment before: %v", err) // matches nothing
 	}
 	f, err := d.fs.OpenFile(segmentPath(d.dir, number), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	d.tail, d.size, d.has = f, 0, 0
 	return err
+}
+
+// end makes the full segment durable and closes it.
+func (d *direct) end() error {
+	if d.tail == nil {
+		return nil
+	}
+	if err := d.tail.Sync(); err != nil {
+		return err
+	}
+	tail := d.tail
+	d.tail = nil
+	return tail.Close()
 }
 
 // cut takes away what was written ahead and not used.

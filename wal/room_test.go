@@ -177,6 +177,23 @@ func requireNoSegment(t *testing.T, w *Writer) {
 	}
 }
 
+// Goal: a full segment whose sync fails for want of room makes the Writer useless, as any
+// failed sync does: the disk may have dropped the pages, so that the next sync succeeds
+// without having written them. It was taken for a lack of room for the next segment.
+func TestAFullSegmentThatCannotBeSyncedIsNotSyncedAgain(t *testing.T) {
+	fs := crashfs.New()
+	w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 10 << 10})
+	mustAppend(t, w, frameOf(100))
+	mustSync(t, w)
+	fs.FailNth(crashfs.Sync, 1, crashfs.DropDirty(crashfs.ErrFull))
+	if _, err := w.Append(frameOf(11 << 10)); err == nil || errors.Is(err, ErrNoSpace) {
+		t.Errorf("Append: %v", err)
+	}
+	if durable, err := w.Sync(); err == nil || w.Err() == nil {
+		t.Errorf("the next sync says that frame %d is durable, and %v", durable, w.Err())
+	}
+}
+
 // Goal: a device that fails to reserve for another reason than a full disk is not
 // trusted any more.
 func TestAFailedReservationSticks(t *testing.T) {
