@@ -95,7 +95,10 @@ func (r *rig) on(disk *crashfs.FS) *rig {
 	return c
 }
 
-func (r *rig) open() error {
+func (r *rig) open() error { return r.openWith(r.tallies, r.notes) }
+
+// openWith opens the store with other tables.
+func (r *rig) openWith(tables ...engine.Definition) error {
 	ctx, cancel := patiently()
 	defer cancel()
 	dir, o := "/store", r.options
@@ -103,7 +106,7 @@ func (r *rig) open() error {
 	if r.dir != "" {
 		dir, o.Environment.FS, o.Environment.OperatingSystem = r.dir, fsys.OS(), true
 	}
-	e, err := engine.Open(ctx, dir, o, r.tallies, r.notes)
+	e, err := engine.Open(ctx, dir, o, tables...)
 	r.engine = e
 	return err
 }
