@@ -23,6 +23,14 @@ type Layers struct {
 	// First is added to the ordinal of an event for its id, or for its place in what a
 	// producer with a name sends: it tells streams to one store apart.
 	First uint64 `json:"first,omitempty"`
+	// Timer is how long after an event the timer of its key fires; 0: keys have none.
+	Timer time.Duration `json:"timer_ns,omitempty"`
+	// Idle and Age are how long a key lives after its last event, and at all; 0: for ever.
+	Idle time.Duration `json:"ttl_idle_ns,omitempty"`
+	Age  time.Duration `json:"ttl_age_ns,omitempty"`
+	// KeepBytes and KeepAge are how much of the log is kept; 0: none.
+	KeepBytes int64         `json:"keep_log_bytes,omitempty"`
+	KeepAge   time.Duration `json:"keep_log_age_ns,omitempty"`
 }
 
 // OnceMax bounds Layers.Once, as the engine does.
@@ -41,6 +49,8 @@ func (l *Layers) check(o *Options, ack engine.Ack) error {
 		return errors.New("store: producers and sources have names, calls and batches have ids")
 	case l.Name != "" && ack != engine.Durable:
 		return errors.New("store: producers and sources with a name need the ack durable")
+	case l.Timer < 0 || l.Idle < 0 || l.Age < 0 || l.KeepBytes < 0 || l.KeepAge < 0:
+		return errors.New("store: timers, times to live and what is kept of a log are not negative")
 	}
 	return nil
 }
@@ -73,7 +83,7 @@ func scatter(n uint64) uint64 {
 func answering[S, E any](spec engine.Spec[string, S, E, struct{}], ids int, of func(*S) *workload.Stats) engine.Spec[string, S, E, uint64] {
 	apply := spec.Apply
 	return engine.Spec[string, S, E, uint64]{
-		Name: spec.Name, Version: spec.Version, EventCodec: spec.EventCodec,
+		Name: spec.Name, Version: spec.Version, EventCodec: spec.EventCodec, OnTimer: spec.OnTimer,
 		Apply: func(c *engine.Context[string], s *S, e E) uint64 {
 			apply(c, s, e)
 			return of(s).Count

@@ -82,6 +82,7 @@ func (o *Options) Engine() (engine.Options, engine.Ack, error) {
 // options are those of the engine.
 func (o *Options) options() (engine.Options, error) {
 	opts := engine.Options{Shards: o.Shards, SnapshotBytes: o.SnapshotBytes, RecoveryBudget: o.RecoveryBudget, QueuedSync: o.QueuedSync}
+	opts.KeepLog = engine.KeepLog{Bytes: o.KeepBytes, Age: o.KeepAge}
 	if o.EventBytes < EventBytesMin || o.EventBytes > EventBytesMax {
 		return opts, fmt.Errorf("store: events have %d to %d bytes, not %d", EventBytesMin, EventBytesMax, o.EventBytes)
 	}

@@ -91,3 +91,57 @@ func check(t *testing.T, target bench.Target, g workload.Generated) {
 		t.Error(err)
 	}
 }
+
+// Goal: a change that a reader misses, or gets twice, shows.
+func TestReaderThatMissesAChangeIsFound(t *testing.T) {
+	g := workload.Generated{Keys: 10, Dist: "uniform", Seed: 3, Events: 500}
+	type plain = follower[workload.Stats, event, struct{}]
+	key := string(workload.AppendKey(nil, 3))
+	for name, spoil := range map[string]func(*plain){
+		"nothing": func(*plain) {},
+		"missed":  func(f *plain) { delete(f.states, key) },
+		"twice":   func(f *plain) { f.add(key, &event{7, 7}) },
+	} {
+		target, err := Open(t.Context(), Options{Dir: t.TempDir(), Shards: 2, EventBytes: EventBytesMin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader, err := target.(*folded[workload.Stats, event, struct{}]).Follow(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bench.Run(t.Context(), target, bench.Load{Source: stream(t, g), Producers: 1, Window: 100}); err != nil {
+			t.Fatal(err)
+		}
+		read, err := reader.Finish(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		spoil(reader.(*plain))
+		a, err := workload.NewNumbered(g.Keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := bench.Audit(t.Context(), reader, a, stream(t, g), nil)
+		if err != nil || f.OK() != (name == "nothing") || read.Events != 500 {
+			t.Errorf("%s: %+v, %+v, %v", name, f, read, err)
+		}
+		if err := target.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestTimersThatFireEarlyOrTwiceAreCounted(t *testing.T) {
+	s := timed{Due: 10}
+	for _, now := range []int64{10, 11} {
+		s.fire(now)
+	}
+	if s.Fired != 2 || s.Wrong != 1 {
+		t.Errorf("in time, and again: %+v", s)
+	}
+	s.Due = 20
+	if s.fire(19); s.Fired != 3 || s.Wrong != 2 || s.Due != 0 {
+		t.Errorf("early: %+v", s)
+	}
+}

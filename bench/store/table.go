@@ -67,34 +67,57 @@ type declared interface {
 	definition() engine.Definition
 }
 
-// declaration is a table under load: its states hold a workload.Stats, which stats finds,
-// and its events are made by of.
+// declaration is a table under load.
 type declaration[S, E any, R comparable] struct {
-	spec  engine.Spec[string, S, E, R]
-	stats func(*S) *workload.Stats
-	of    func(workload.Event) E
+	spec    engine.Spec[string, S, E, R]
+	stats   func(*S) *workload.Stats // in a state
+	journal *journal
+	kind[E]
+}
+
+// kind is a kind of event: how one is made, and what of it is folded.
+type kind[E any] struct {
+	of   func(workload.Event) E
+	sent func(*E) *event
 }
 
 // declare says which table the options want.
 func (o *Options) declare() declared {
 	if o.EventBytes == EventBytesMin {
-		return withLayers(o, plainSpec(), func(e workload.Event) event { return event{e.Ordinal, e.Value} })
+		return withTimers(o, plainSpec(), kind[event]{
+			func(e workload.Event) event { return event{e.Ordinal, e.Value} }, func(e *event) *event { return e },
+		})
 	}
 	size := int64(o.EventBytes)
-	return withLayers(o, paddedSpec(), func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} })
+	return withTimers(o, paddedSpec(), kind[padded]{
+		func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} }, func(e *padded) *event { return &e.event },
+	})
 }
 
-// withLayers adds what layers the options want.
-func withLayers[E any](o *Options, spec engine.Spec[string, workload.Stats, E, struct{}], of func(workload.Event) E) declared {
-	return answers(o, spec, func(s *workload.Stats) *workload.Stats { return s }, of)
-}
-
-// answers adds answers to a table that remembers ids.
-func answers[S, E any](o *Options, spec engine.Spec[string, S, E, struct{}], stats func(*S) *workload.Stats, of func(workload.Event) E) declared {
-	if o.Once > 0 {
-		return &declaration[S, E, uint64]{answering(spec, o.Once, stats), stats, of}
+// withTimers adds timers to a table, if the options want them.
+func withTimers[E any](o *Options, spec engine.Spec[string, workload.Stats, E, struct{}], k kind[E]) declared {
+	note := newJournal()
+	if o.Timer > 0 {
+		return withIDs(o, timing(spec, o.Timer, note), func(s *timed) *workload.Stats { return &s.Stats }, k, note)
 	}
-	return &declaration[S, E, struct{}]{spec, stats, of}
+	return withIDs(o, spec, func(s *workload.Stats) *workload.Stats { return s }, k, note)
+}
+
+// withIDs adds answers to a table whose events have ids.
+func withIDs[S, E any](o *Options, spec engine.Spec[string, S, E, struct{}], stats func(*S) *workload.Stats, k kind[E], note *journal) declared {
+	if o.Once > 0 {
+		return withTTL(o, answering(spec, o.Once, stats), stats, k, note)
+	}
+	return withTTL(o, spec, stats, k, note)
+}
+
+// withTTL adds a time to live to a table, if the options want one.
+func withTTL[S, E any, R comparable](o *Options, spec engine.Spec[string, S, E, R], stats func(*S) *workload.Stats, k kind[E], note *journal) declared {
+	if o.Idle > 0 || o.Age > 0 {
+		spec.TTL = engine.TTL{Idle: o.Idle, Age: o.Age}
+		spec.OnExpire = func(c *engine.Context[string], s *S) { note.expired(c.KeyBytes(), stats(s)) }
+	}
+	return &declaration[S, E, R]{spec, stats, note, k}
 }
 
 func (d *declaration[S, E, R]) definition() engine.Definition { return engine.NewTable(d.spec) }
@@ -112,6 +135,7 @@ func (d *declaration[S, E, R]) open(ctx context.Context, o Options) (bench.Targe
 	if s.engine, err = engine.Open(ctx, o.Dir, opts, s.table); err != nil {
 		return nil, err
 	}
+	s.journal.open.Store(true)
 	return s, nil
 }
 

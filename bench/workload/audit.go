@@ -11,18 +11,26 @@ import (
 // them: Begin; Have for each state of the store; Event for each event that was
 // sent since the round before, in the order of the stream; End.
 //
+// A key of a table whose keys come to an end has had lives: each of them must be the fold
+// of the events that came behind those of the life before. Lived tells them, between Have
+// and Event, of all lives that had ended when the last Have was told, or later.
+//
 // For each key the store must hold the fold of a prefix of what it was sent, and
 // that prefix must contain every event that was acknowledged. A state that passes
 // is where the next round goes on from. It must be used by one goroutine at a time.
 type Audit struct {
 	find  places
 	want  []Stats
-	have  []held
+	have  []Life
+	lived map[int][]Life // by place: those that were not found in the stream yet
 	found Finding
 }
 
-// held is what the store holds of a key, in short.
-type held struct{ count, digest uint64 }
+// A Life is what a key came to, in short: the count of its events and a hash of its state.
+type Life struct{ count, digest uint64 }
+
+// Life is that of a state.
+func (s *Stats) Life() Life { return Life{s.Count, s.digest()} }
 
 // places numbers the keys of an audit. The place of a key that it does not know
 // and does not add is negative.
@@ -71,6 +79,15 @@ func (f *Finding) Add(wrong uint64, example string) {
 	f.example("%s", example)
 }
 
+// Join adds what was found elsewhere.
+func (f *Finding) Join(where string, o *Finding) {
+	f.Lost += o.Lost
+	f.Wrong += o.Wrong
+	for _, e := range o.Examples {
+		f.example("%s: %s", where, e)
+	}
+}
+
 func (f *Finding) example(format string, a ...any) {
 	if len(f.Examples) < examplesMax {
 		f.Examples = append(f.Examples, fmt.Sprintf(format, a...))
@@ -83,7 +100,7 @@ func NewNumbered(keys uint64) (*Audit, error) {
 	if keys < 1 || keys > math.MaxInt32 {
 		return nil, fmt.Errorf("workload: cannot audit %d keys: 1 to %d", keys, math.MaxInt32)
 	}
-	return &Audit{find: numbered(keys), want: make([]Stats, keys), have: make([]held, keys)}, nil
+	return &Audit{find: numbered(keys), want: make([]Stats, keys), have: make([]Life, keys)}, nil
 }
 
 // NewNamed audits any keys, and takes memory for each that it is told of.
@@ -123,6 +140,7 @@ func (n *named) key(place int) string { return n.keys[place] }
 // Begin begins a round.
 func (a *Audit) Begin() {
 	clear(a.have)
+	a.lived = nil
 	a.found = Finding{}
 }
 
@@ -140,7 +158,50 @@ func (a *Audit) Have(key []byte, s *Stats) {
 		a.found.Wrong++
 		a.found.example("key %q is there twice", key)
 	}
-	a.have[place] = held{s.Count, s.digest()}
+	a.have[place] = s.Life()
+}
+
+// Lived tells what a key was each time when it came to its end, in order.
+func (a *Audit) Lived(key []byte, lives []Life) {
+	place := a.place(key)
+	if place < 0 {
+		a.found.Add(1, fmt.Sprintf("key %q was never sent", key))
+		return
+	}
+	if n := len(lives); n > 0 && lives[n-1] == a.have[place] {
+		lives = lives[:n-1] // it has ended since
+	}
+	if len(lives) == 0 {
+		return
+	}
+	for _, l := range lives {
+		a.found.Events += l.count
+	}
+	if a.lived == nil {
+		a.lived = map[int][]Life{}
+	}
+	a.lived[place] = append(a.lived[place], lives...)
+}
+
+// live folds an event into a life that has ended, if there is one left.
+func (a *Audit) live(place int, e Event) bool {
+	lives := a.lived[place]
+	if len(lives) == 0 {
+		return false
+	}
+	want := &a.want[place]
+	want.Fold(e.Ordinal, e.Value)
+	if want.Count < lives[0].count {
+		return true
+	}
+	if want.Life() != lives[0] {
+		a.found.Add(1, fmt.Sprintf("key %q has come to its end with %d events, but not those of its stream in their order", a.find.key(place), want.Count))
+	}
+	*want = Stats{}
+	if a.lived[place] = lives[1:]; len(lives) == 1 {
+		delete(a.lived, place)
+	}
+	return true
 }
 
 // place finds room for a key.
@@ -148,7 +209,7 @@ func (a *Audit) place(key []byte) int {
 	place := a.find.of(key)
 	for place >= len(a.want) {
 		a.want = append(a.want, Stats{})
-		a.have = append(a.have, held{})
+		a.have = append(a.have, Life{})
 	}
 	return place
 }
@@ -161,6 +222,9 @@ func (a *Audit) Event(e Event, acknowledged bool) bool {
 		a.found.Wrong++
 		a.found.example("key %q does not belong to the stream", e.Key)
 		return false
+	}
+	if a.live(place, e) {
+		return true
 	}
 	want := &a.want[place]
 	if want.Count < a.have[place].count {
@@ -189,6 +253,9 @@ func (a *Audit) Events() uint64 { return a.found.Events }
 
 // End ends the round.
 func (a *Audit) End() Finding {
+	for place := range a.lived {
+		a.found.Add(1, fmt.Sprintf("key %q has come to its end with more events than were sent", a.find.key(place)))
+	}
 	for place := range a.want {
 		a.compare(place)
 	}

@@ -132,3 +132,40 @@ func TestStatsSurviveTheirEncoding(t *testing.T) {
 		t.Errorf("fold: %+v", s)
 	}
 }
+
+// Goal: a key that has had lives must have had them all, each with the events that came
+// behind those of the one before.
+func TestAuditTellsWhatIsWrongWithLives(t *testing.T) {
+	for name, c := range map[string]struct {
+		lives [][]int // ordinals of "a", which are 0, 2, 3, 5
+		now   []int
+		wrong uint64
+		lost  uint64
+	}{
+		"one after the other": {lives: [][]int{{0}, {2, 3}}, now: []int{5}},
+		"all over":            {lives: [][]int{{0, 2, 3, 5}}},
+		"ended since":         {lives: [][]int{{0}, {2, 3, 5}}, now: []int{2, 3, 5}},
+		"one lost between":    {lives: [][]int{{0}, {3}}, now: []int{5}, wrong: 1, lost: 1},
+		"one doubled":         {lives: [][]int{{0, 2}, {2, 3}}, now: []int{5}, wrong: 1},
+		"exchanged":           {lives: [][]int{{2, 0}}, now: []int{3, 5}, wrong: 1},
+		"more than was sent":  {lives: [][]int{{0, 2, 3, 5, 5}}, wrong: 1, lost: 4},
+		"last one lost":       {lives: [][]int{{0}}, now: []int{2, 3}, lost: 1},
+	} {
+		s, a := newSent("a", "b", "a", "a", "b", "a"), NewNamed()
+		a.Begin()
+		if now := newSent("a", "b", "a", "a", "b", "a").hold(c.now...).states["a"]; now != nil {
+			a.Have([]byte("a"), now)
+		}
+		var lives []Life
+		for _, ordinals := range c.lives {
+			lives = append(lives, newSent("a", "b", "a", "a", "b", "a").hold(ordinals...).states["a"].Life())
+		}
+		a.Lived([]byte("a"), lives)
+		for _, i := range []int{0, 2, 3, 5} {
+			a.Event(s.events[i], true)
+		}
+		if f := a.End(); (f.Wrong > 0) != (c.wrong > 0) || (f.Lost > 0) != (c.lost > 0) {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}

@@ -128,6 +128,9 @@ func (d *description) audit() (*workload.Audit, error) {
 	return workload.NewNamed(), nil
 }
 
+// mortal says that keys come to their end.
+func (d *description) mortal() bool { return d.Store.Idle > 0 || d.Store.Age > 0 }
+
 // words name the stream.
 func (d *description) words() string {
 	if d.Generated != nil {

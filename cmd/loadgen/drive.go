@@ -43,19 +43,29 @@ func (r *run) all() (err error) {
 	}
 	unserve, err := r.serve(t)
 	if err == nil {
-		err = r.load(t)
-		if err == nil {
-			err = r.layers(t)
-		}
-		if err == nil && r.flags.Verify {
-			err = r.verify(t)
-		}
-		err = errors.Join(err, unserve())
+		err = errors.Join(r.loadAndVerify(t), unserve())
 	}
 	if err != nil || !r.flags.Abandon {
 		err = errors.Join(err, t.Close(context.WithoutCancel(r.ctx)))
 	}
 	return r.tell(err)
+}
+
+// loadAndVerify sends the events, and compares every key if asked.
+func (r *run) loadAndVerify(t bench.Target) error {
+	layers, err := r.beginLayers(t)
+	if err != nil {
+		return err
+	}
+	if err := layers.end(r.load(t)); err != nil || !r.flags.Verify {
+		return err
+	}
+	f, err := r.find(t)
+	if err == nil {
+		err = layers.check(&f)
+	}
+	r.result.Verify = report.VerifyOf(f)
+	return err
 }
 
 // load sends the events.
@@ -130,18 +140,12 @@ func (r *run) profile() (stop func() error, err error) {
 	}, nil
 }
 
-// verify compares every key.
-func (r *run) verify(t bench.Target) error {
-	var f workload.Finding
-	var err error
+// find compares every key.
+func (r *run) find(t bench.States) (workload.Finding, error) {
 	if r.tee != nil {
-		f, err = bench.AuditFolded(context.WithoutCancel(r.ctx), t, r.tee)
-	} else {
-		f, err = verify(r.process, r.description, t)
+		return bench.AuditFolded(context.WithoutCancel(r.ctx), t, r.tee)
 	}
-	r.checkLayers(&f)
-	r.result.Verify = report.VerifyOf(f)
-	return err
+	return verify(r.process, r.description, t)
 }
 
 // tell writes the end table and the JSON.
@@ -176,7 +180,7 @@ func failed(v *report.Verify) error {
 }
 
 // verify compares every key of t with the stream, read again from its beginning.
-func verify(p *process, d *description, t bench.Target) (f workload.Finding, err error) {
+func verify(p *process, d *description, t bench.States) (f workload.Finding, err error) {
 	s, closeSource, err := d.source(nil)
 	if err != nil {
 		return f, err

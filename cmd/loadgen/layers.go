@@ -1,22 +1,25 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/report"
 	"github.com/keyfold/keyfold/bench/store"
-	"github.com/keyfold/keyfold/bench/workload"
 )
 
 // layerFlags say what the table has beyond keys and states.
 type layerFlags struct {
-	Once   count  `group:"Layers" placeholder:"N" help:"Give each event an id: a partition remembers the last N, and does an event once for its id. For --door do and batch."`
-	Resend share  `group:"Layers" placeholder:"1%" help:"How many of the events with ids are sent again, half of them before the first call has an answer."`
-	Name   string `group:"Layers" placeholder:"NAME" help:"Name the producers or sources NAME-0, NAME-1 and so on: the store remembers how far each has come. For --door producer and source."`
+	Once    count         `group:"Layers" placeholder:"N" help:"Give each event an id: a partition remembers the last N, and does an event once for its id. For --door do and batch."`
+	Resend  share         `group:"Layers" placeholder:"1%" help:"How many of the events with ids are sent again, half of them before the first call has an answer."`
+	Name    string        `group:"Layers" placeholder:"NAME" help:"Name the producers or sources NAME-0, NAME-1 and so on: the store remembers how far each has come. For --door producer and source."`
+	Timer   time.Duration `group:"Layers" placeholder:"5s" help:"Each event sets the timer of its key to so much later. --verify waits for the last ones, for a minute at most."`
+	TTL     ttl           `group:"Layers" name:"ttl" placeholder:"idle=10m,age=24h" help:"How long a key lives after its last event, and at all. --verify knows what keys were when they came to their end."`
+	KeepLog kept          `group:"Layers" placeholder:"1GiB" help:"How much of the log is kept that no recovery needs: a size, or a time such as 10m."`
+	Changes bool          `group:"Layers" help:"Read the changes beside the load, which --keep-log keeps. --verify wants each event in them once, in order."`
 }
 
 // share is a part such as 1% or 0.01.
@@ -36,9 +39,50 @@ func (s *share) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// ttl is a time to live such as idle=10m or idle=10m,age=24h.
+type ttl struct{ idle, age time.Duration }
+
+// UnmarshalText reads a time to live.
+func (t *ttl) UnmarshalText(text []byte) error {
+	*t = ttl{}
+	for part := range strings.SplitSeq(string(text), ",") {
+		name, value, _ := strings.Cut(part, "=")
+		d, err := time.ParseDuration(value)
+		to := map[string]*time.Duration{"idle": &t.idle, "age": &t.age}[name]
+		if err != nil || d <= 0 || to == nil || *to != 0 {
+			return fmt.Errorf("%q is not a time to live such as idle=10m, age=24h or idle=10m,age=24h", text)
+		}
+		*to = d
+	}
+	return nil
+}
+
+// kept is how much of a log is kept: a size or a time.
+type kept struct {
+	bytes size
+	age   time.Duration
+}
+
+// UnmarshalText reads a size such as 1GiB, or a time such as 10m.
+func (k *kept) UnmarshalText(text []byte) error {
+	*k = kept{}
+	if err := k.bytes.UnmarshalText(text); err == nil && k.bytes > 0 {
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d <= 0 {
+		return fmt.Errorf("%q is neither a size such as 1GiB nor a time such as 10m", text)
+	}
+	*k = kept{age: d}
+	return nil
+}
+
 // layers are those of the store.
 func (f *layerFlags) layers() store.Layers {
-	return store.Layers{Once: int(f.Once), Resend: float64(f.Resend), Name: f.Name}
+	return store.Layers{
+		Once: int(f.Once), Resend: float64(f.Resend), Name: f.Name, Timer: f.Timer, Idle: f.TTL.idle, Age: f.TTL.age,
+		KeepBytes: int64(f.KeepLog.bytes), KeepAge: f.KeepLog.age,
+	}
 }
 
 // check says which flags do not go together, and what does.
@@ -55,42 +99,20 @@ func (f *layerFlags) check(c *runCommand) error {
 		return usage("--name is that of producers and sources: with --door %s give the events ids, for example --once 10k", c.Door)
 	case f.Name != "" && c.Ack != durableAck:
 		return usage("--name remembers what is durable: it needs --ack durable")
+	case f.Timer < 0 || f.Timer > 0 && f.Timer < time.Millisecond:
+		return usage("--timer: time is logged in milliseconds, so a timer is due after 1ms or more, not %v", f.Timer)
+	case f.Changes && f.KeepLog == kept{}:
+		return usage("--changes reads what is kept of the log: say with --keep-log how much, for example --keep-log 1GiB")
+	case f.Changes && c.Sync == "never":
+		return usage("--changes hands out what is durable, and with --sync never nothing is: choose --sync commit or 10ms")
 	}
 	return nil
 }
 
-// layered is a target that says what its layers have done.
-type layered interface {
-	watched
-	Again() store.Again
-}
-
-// layers tells what the layers of a run have done.
-func (r *run) layers(t bench.Target) error {
-	l, ok := t.(layered)
-	o := &r.description.Store
-	if !ok || o.Layers == (store.Layers{}) {
-		return nil
-	}
-	stats, err := l.Stats(context.WithoutCancel(r.ctx))
-	if err != nil {
-		return err
-	}
-	out := &report.Layers{Name: o.Name}
-	r.result.Layers = out
-	if o.Once > 0 {
-		out.Once = &report.Once{Ids: o.Once, Again: l.Again(), Skipped: stats.Skipped}
+// checkInput says what cannot be verified of events that can be read only once.
+func (f *layerFlags) checkInput(c *runCommand, d *description) error {
+	if c.Verify && f.TTL != (ttl{}) && d.File.onlyOnce() {
+		return usage("--verify of keys that come to their end reads the events twice: --in must be a file, not a pipe")
 	}
 	return nil
-}
-
-// checkLayers adds to a finding what the layers did wrong.
-func (r *run) checkLayers(f *workload.Finding) {
-	l := r.result.Layers
-	if l == nil {
-		return
-	}
-	if o := l.Once; o != nil && o.Different > 0 {
-		f.Add(o.Different, "an event that was sent again was answered otherwise than the first time")
-	}
 }

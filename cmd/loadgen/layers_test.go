@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/keyfold/keyfold/testdata"
 )
 
 // Goal: whatever layers a table has, every event is folded once, however it was sent, and
@@ -20,6 +22,10 @@ func TestLoadsWithLayersAreVerified(t *testing.T) {
 		"long events with ids": {"--door=batch", "--size=100", "--once=10k", "--resend=1"},
 		"named producers":      {"--name=p", "--producers=2", "--warmup=500"},
 		"named sources":        {"--door=source", "--name=s", "--producers=2", "--shards=2", "--warmup=500"},
+		"timers":               {"--timer=20ms", "--producers=2"},
+		"timers and ids":       {"--timer=5ms", "--once=10k", "--resend=5%", "--door=do", "--producers=8", "--ack=applied"},
+		"changes":              {"--keep-log=1GiB", "--changes", "--shards=2", "--snapshot-bytes=64KiB", "--ack=written", "--sync=5ms"},
+		"all":                  {"--timer=1ms", "--keep-log=10m", "--changes", "--once=10k", "--resend=5%", "--door=batch", "--window=200", "--size=50"},
 	} {
 		for what, events := range map[string][]string{"flights": flights, "generated": generated} {
 			dir := filepath.Join(t.TempDir(), "d")
@@ -32,6 +38,34 @@ func TestLoadsWithLayersAreVerified(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Goal: keys that come to an end in the middle of a load hold the events of their last life,
+// and had those of the lives before. They are gone when the store is opened again.
+func TestLivesOfKeysAreVerified(t *testing.T) {
+	for name, args := range map[string][]string{
+		"idle":        {"--ttl=idle=4ms"},
+		"age":         {"--ttl=age=8ms", "--door=batch", "--window=50", "--once=1k", "--resend=10%"},
+		"with timers": {"--ttl=idle=9ms,age=20ms", "--timer=3ms", "--shards=2", "--keep-log=1GiB", "--changes"},
+	} {
+		dir := filepath.Join(t.TempDir(), "d")
+		args := append([]string{"run", "--quiet", "--verify", "--keys=100", "--dist=zipf:0.9", "--events=4k", "--rate=20k", "--dir", dir}, args...)
+		r := loadgen(t, "", args...)
+		if r.code != exitFine || !strings.Contains(r.out, "with 4,000 events") || !strings.Contains(r.out, "come to their end") {
+			t.Errorf("%s: %+v", name, r)
+		}
+		if r := loadgen(t, "", "recover", dir); r.code != exitFine || !strings.Contains(r.out, "not verified") {
+			t.Errorf("%s: recover: %+v", name, r)
+		}
+	}
+}
+
+func TestPipesAreVerifiedWithLayers(t *testing.T) {
+	r := loadgen(t, testdata.Flights, "run", "--quiet", "--verify", "--in=-", flightKey, flightValue, "--keep-log=1GiB", "--changes", "--timer=2ms")
+	if r.code != exitFine || !strings.Contains(r.out, "fired, 0 pending") || !strings.Contains(r.out, "verify    OK: 1,411 keys") {
+		t.Errorf("%+v", r)
+	}
+	wrong{[]string{"run", "--quiet", "--verify", "--in=-", flightKey, "--ttl=idle=1h"}, exitUsage, "not a pipe"}.check(t, "lives of a pipe")
 }
 
 // Goal: an event that is done twice is found. Method: a partition that remembers one id

@@ -85,7 +85,7 @@ func (c *runCommand) Run(p *process) error {
 	if err := c.check(d); err != nil {
 		return usage("%w", err)
 	}
-	if err := c.canStore(); err != nil {
+	if err := errors.Join(c.checkInput(c, d), c.canStore()); err != nil {
 		return err
 	}
 	source, closeSource, err := d.source(p.stdin)

@@ -107,6 +107,15 @@ func TestFlagsOfLayersThatDoNotGoTogetherSayWhatDoes(t *testing.T) {
 		"more than all":        {[]string{"run", "--resend=101%"}, exitUsage, "1%"},
 		"names of calls":       {[]string{"run", "--name=n", "--door=do"}, exitUsage, "--once"},
 		"names of batches":     {[]string{"run", "--name=n", "--door=batch"}, exitUsage, "--once"},
+		"changes of nothing":   {[]string{"run", "--changes"}, exitUsage, "--keep-log 1GiB"},
+		"changes never synced": {[]string{"run", "--changes", "--keep-log=1GiB", "--sync=never", "--ack=written"}, exitUsage, "--sync commit"},
+		"nothing kept":         {[]string{"run", "--keep-log=0"}, exitUsage, "1GiB"},
+		"kept for what":        {[]string{"run", "--keep-log=long"}, exitUsage, "10m"},
+		"timer too soon":       {[]string{"run", "--timer=1us"}, exitUsage, "1ms"},
+		"timer in the past":    {[]string{"run", "--timer=-1s"}, exitUsage, "1ms"},
+		"life of what":         {[]string{"run", "--ttl=10m"}, exitUsage, "idle=10m"},
+		"life twice":           {[]string{"run", "--ttl=idle=1m,idle=2m"}, exitUsage, "age=24h"},
+		"life without end":     {[]string{"run", "--ttl=age=0s"}, exitUsage, "age=24h"},
 		"names without a sync": {[]string{"run", "--name=n", "--ack=written"}, exitUsage, "--ack durable"},
 	} {
 		c.check(t, name)
