@@ -111,6 +111,10 @@ if knows skew shifts; then
   one 79-skew skew --in "$flights" --key .origin
 fi
 
+if knows prices only; then
+  one 70-prices prices
+fi
+
 # The rivals are a module of their own, which may not be there, nor its dependencies.
 peers() {
   local file=$stage/$1.json

@@ -29,6 +29,8 @@ type Options struct {
 	// Producers is how many goroutines send; each has its own part of the keys. It is 1
 	// with sources.
 	Producers int
+	// Layer is what the table has beyond keys and states. Once goes with Batch.
+	Layer Layer
 	// InFlight is how many events of a producer may be unacknowledged; 0 is what the
 	// engine chooses.
 	InFlight int
@@ -43,9 +45,11 @@ const (
 	Source Door = "source"
 	// Producer sends from goroutines other than the shards'.
 	Producer Door = "producer"
+	// Batch sends from another goroutine, in batches that are waited for.
+	Batch Door = "batch"
 )
 
-// Doors are all of them.
+// Doors are those that stream.
 func Doors() []Door { return []Door{Source, Producer} }
 
 // ProducersMax bounds Options.Producers.
@@ -54,12 +58,16 @@ const ProducersMax = 256
 // Check says what is wrong with the options.
 func (o *Options) Check() error {
 	switch {
-	case !slices.Contains(Doors(), o.Door):
+	case o.Door != Batch && !slices.Contains(Doors(), o.Door):
 		return fmt.Errorf("pair: unknown door %q; there are %v", o.Door, Doors())
 	case o.Producers < 1 || o.Producers > ProducersMax:
 		return fmt.Errorf("pair: the count of producers must lie between 1 and %d, not %d", ProducersMax, o.Producers)
 	case o.Store.EventBytes < limit.EventBytes:
 		return fmt.Errorf("pair: an event has at least %d bytes, not %d", limit.EventBytes, o.Store.EventBytes)
+	case o.Layer.check(o) != nil:
+		return o.Layer.check(o)
+	case o.Door == Batch && o.Producers != 1:
+		return errors.New("pair: batches are sent by one goroutine")
 	case o.Door == Source && o.Producers != 1:
 		return fmt.Errorf("pair: shards read their sources themselves: producers need the door %s", Producer)
 	case o.InFlight < 0:
@@ -70,7 +78,7 @@ func (o *Options) Check() error {
 
 // Ordered says that the events of a key have an order. Between several sources there is
 // none.
-func (o *Options) Ordered() bool { return o.Door == Producer || o.Shards() == 1 }
+func (o *Options) Ordered() bool { return o.Door != Source || o.Shards() == 1 }
 
 // Open opens an engine in o.Store.Dir, and has it insert all keys. It keeps s.
 func Open(ctx context.Context, o Options, keys []limit.Key, s limit.Stream) (Side, error) {
@@ -86,12 +94,7 @@ func Open(ctx context.Context, o Options, keys []limit.Key, s limit.Stream) (Sid
 			EventCodec: padding{},
 		}, keys, padEvents(s, o.Store.EventBytes))
 	}
-	return open(ctx, &o, engine.Spec[limit.Key, limit.State, limit.Event, struct{}]{
-		Apply: func(_ *engine.Context[limit.Key], s *limit.State, e limit.Event) (none struct{}) {
-			s.Fold(e.Value)
-			return none
-		},
-	}, keys, stream[limit.Event]{s.Keys, s.Events})
+	return open(ctx, &o, layered(o.Layer), keys, stream[limit.Event]{s.Keys, s.Events})
 }
 
 // stream is a limit.Stream for other events.
@@ -118,6 +121,7 @@ type engineSide[E any] struct {
 	engine *engine.Engine
 	table  *engine.Table[limit.Key, limit.State, E, struct{}]
 	ack    engine.Ack
+	layer  Layer
 	feed   feed
 }
 
@@ -137,23 +141,37 @@ func open[E any](ctx context.Context, o *Options, spec engine.Spec[limit.Key, li
 	if o.Pin {
 		opts.Pin = engine.PinOn
 	}
+	if o.Layer == KeepLog || o.Layer == Changes {
+		opts.KeepLog.Bytes = KeepBytes
+	}
 	spec.Name = "fold"
-	side := &engineSide[E]{table: engine.NewTable(spec), ack: ack}
+	side := &engineSide[E]{table: engine.NewTable(spec), ack: ack, layer: o.Layer}
 	if side.engine, err = engine.Open(ctx, o.Store.Dir, opts, side.table); err != nil {
 		return nil, err
 	}
-	err = side.insert(ctx, stream[E]{keys, make([]E, len(keys))})
-	switch {
-	case err != nil:
-	case o.Door == Source:
-		side.feed = newSources(side, o, s)
-	default:
-		side.feed, err = newSenders(side, o, s)
+	if err = side.insert(ctx, stream[E]{keys, make([]E, len(keys))}); err == nil {
+		err = side.feedBy(o, s, len(keys))
 	}
 	if err != nil {
 		return nil, errors.Join(err, side.engine.Close())
 	}
 	return side, nil
+}
+
+// feedBy makes what brings the events of a stream to the side, which holds so many keys.
+func (e *engineSide[E]) feedBy(o *Options, s stream[E], keys int) (err error) {
+	switch o.Door {
+	case Source:
+		e.feed = newSources(e, o, s)
+	case Batch:
+		e.feed = newBatches(e, s, o.Layer == Once)
+	default:
+		e.feed, err = newSenders(e, o, s)
+	}
+	if err == nil && o.Layer == Changes {
+		e.feed, err = newFollower(e, e.feed, keys, len(s.keys))
+	}
+	return err
 }
 
 // insert folds an event of value 0 into each key.
@@ -169,6 +187,9 @@ func (e *engineSide[E]) Pass(ctx context.Context) (time.Duration, error) {
 	start := time.Now()
 	err := e.feed.pass(ctx)
 	took := time.Since(start)
+	if f, ok := e.feed.(*follower[E]); ok && err == nil {
+		err = f.rest(ctx)
+	}
 	return took, errors.Join(err, e.quiet(ctx))
 }
 

@@ -3,6 +3,7 @@ package pair
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/keyfold/keyfold/bench/limit"
@@ -17,8 +18,12 @@ type senders[E any] struct {
 
 func newSenders[E any](e *engineSide[E], o *Options, s stream[E]) (*senders[E], error) {
 	f := &senders[E]{parts: s.split(o.Producers)}
-	for range f.parts {
-		p, err := e.table.Producer(engine.ProducerOptions[limit.Key, E]{Ack: e.ack, InFlightMax: o.InFlight})
+	for i := range f.parts {
+		options := engine.ProducerOptions[limit.Key, E]{Ack: e.ack, InFlightMax: o.InFlight}
+		if o.Layer == Named {
+			options.Name = fmt.Sprint("price-", i)
+		}
+		p, err := e.table.Producer(options)
 		if err != nil {
 			return nil, errors.Join(err, f.close(context.Background()))
 		}

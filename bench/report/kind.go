@@ -21,6 +21,7 @@ const (
 	ofPeers
 	ofGuest
 	ofSkew
+	ofPrices
 	ofKilled // other stores, opened after a kill
 	ofNothing
 )
@@ -35,6 +36,8 @@ func (r *Result) kind() kind {
 		return ofGuest
 	case r.Skew != nil:
 		return ofSkew
+	case len(r.Prices) > 0:
+		return ofPrices
 	case len(r.LimitRows) > 0:
 		return ofLimit
 	case len(r.Curve) > 0:

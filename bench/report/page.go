@@ -73,6 +73,7 @@ func (p *Page) sections() []section {
 		{"Recovery", "recovery", []kind{ofRecovery}, "loadgen run --dir d --events 5M --abandon && loadgen recover d --json bench/results/64-recover.json", recoveryTable},
 		{"Recovery beside rivals", "killed", []kind{ofKilled}, "loadgen peers --json bench/results/81-peers.json", killedTable},
 		{growthTitle, "growth", []kind{ofSweep}, "loadgen sweep --vary keys=100k,1M,10M --json bench/results/71-keys.json", growthTables},
+		{"Prices of the layers", "prices", []kind{ofPrices}, "loadgen prices --json bench/results/70-prices.json", pricesTables},
 		{"Memory", "memory", []kind{ofStream, ofRate, ofCalls}, "loadgen run --keys 10M --warmup 10M --verify --json bench/results/19-keys.json", memoryTable},
 		{cpuTitle, "cpu", []kind{ofStream, ofRate, ofCalls}, "loadgen run --keys 1M --profile results/profile --json bench/results/11-keys.json", cpuTables},
 		{"Where it loses, and why", "losses", nil, "", nil},

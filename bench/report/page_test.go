@@ -50,11 +50,18 @@ func several() []*Result {
 	sweep.Samples = []Sample{{Name: "keys=100k", Rounds: []float64{60}}}
 	knee.Steps = []Step{{Rate: 1e6, EventsPerSecond: 9e5, P99: 3e6, Broken: []string{"p99<2ms"}}}
 	peer.Peer = &Peer{Name: "pebble", About: "Get and Set in a batch", RatioToKeyfold: 0.04, Cores: 1.9, RSSBytes: 600 << 20}
+	prices := result()
+	prices.Recovery, prices.Command = nil, "loadgen prices"
+	prices.Samples = []Sample{{Name: "producer", Rounds: []float64{100, 110}}}
+	prices.Prices = []Price{
+		{Name: "batch", Nanos: stats.Spread{Median: 100}, Bytes: 60, Of: "key"},
+		{Name: "ids", Beside: "batch", Nanos: stats.Spread{Median: 150}, MoreNanos: stats.Spread{Median: 50, Min: 40, Max: 60}, Bytes: 41, Of: "id"},
+	}
 	killed := result()
 	killed.Command, killed.Events, killed.Peer = "peers --rounds 3", 0, &Peer{Name: "handb", PerKey: true, DiskBytes: 3 << 20}
 	rate := measured(bench.Batched, 5000)
 	rate.Command, rate.Service, rate.Late = rate.Command+" --rate 5000", &bench.Latency{P99: 7e6}, &bench.Latency{P99: 2e6}
-	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed, guest, rate, skewed()}
+	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed, guest, rate, skewed(), prices}
 }
 
 func markdown(t *testing.T, p Page, old string) string {
@@ -81,6 +88,7 @@ func TestPageHasASectionForEveryKindOfResult(t *testing.T) {
 		"## Load that moves", "Apply takes 500ns longer than it must, the busiest key has 5.5 % of the events", "| balanced |", "| automatic | 200 | 3", "| 180 | 0.90 | 0.3 s | 2 |", "| 2.00 |", "- advised, at 1.0 s: 3 moves would gain 50 %",
 		"## Recovery", "| 0.500 | 3,399 |", "## Recovery beside rivals", "| handb |", "| 3.0 MiB |",
 		"## Cost as work grows", "| keys |", "| 1M | 120.0 |", "| 2.00 |",
+		"## Prices of the layers", "| batch | 10,000,000 | 100.0 |", "| ids, beside batch |", "| +50.0 (+40.0 to +60.0) |", "| 41.0 B an id |",
 		"## Memory", "| 1.0 GiB |", "| 0.001 |", "## Where the time goes", "go test ./bench", "`shard-00 apply` | 60.0 % | 0.60 | `example.org/k.(*Shard).apply` | 50.0 % |",
 		"## Where it loses, and why", "## How to repeat them", "make results", "## Commands", "1. `loadgen run --keys 1M --door producer`", "7. `peers --rounds 3`",
 		"## Machines", "A. EPYC · CPUs 0-1",

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/keyfold/keyfold/bench"
@@ -29,8 +30,41 @@ type Rounds struct {
 	Guest *Guest `json:"guest,omitempty"`
 	// Skew is what skew measured.
 	Skew *Skew `json:"skew,omitempty"`
+	// Prices is what prices measured.
+	Prices []Price `json:"prices,omitempty"`
 	// Sizing is what size measured.
 	Sizing *sizing.Rates `json:"sizing,omitempty"`
+}
+
+// A Price is what a layer costs: a table with it beside the same table without.
+type Price struct {
+	Name string `json:"name"`
+	// Beside is the table without the layer; "" if this is one.
+	Beside string `json:"beside,omitempty"`
+	// Nanos is the time of an event, and CPU the processor time of the process for it, load
+	// and readers included.
+	Nanos stats.Spread `json:"ns_per_event"`
+	CPU   stats.Spread `json:"cpu_ns_per_event"`
+	// MoreNanos and MoreCPU are how much more that is, round by round.
+	MoreNanos stats.Spread `json:"more_ns_per_event"`
+	MoreCPU   stats.Spread `json:"more_cpu_ns_per_event"`
+	// Bytes is how much memory each of a thing takes, such as a key, a timer or an id. It is
+	// what the table takes more, for a table with a layer.
+	Bytes float64 `json:"bytes"`
+	Of    string  `json:"bytes_of"`
+	// LogBytes is how much log is written for an event.
+	LogBytes float64 `json:"log_bytes_per_event"`
+}
+
+// Memory says what the table takes in memory; "" if that is not measured.
+func (p *Price) Memory() string {
+	switch p.Of {
+	case "":
+		return ""
+	case "id":
+		return fmt.Sprintf("%.1f B an id", p.Bytes)
+	}
+	return fmt.Sprintf("%.1f B a %s", p.Bytes, p.Of)
 }
 
 // A Sample is what was measured once in each round.

@@ -13,6 +13,7 @@
 //	loadgen find-max          the highest rate that keeps a limit of latency
 //	loadgen sweep             the cost of an event as keys, shards and others grow
 //	loadgen guest             what a loaded engine does to a net/http handler beside it
+//	loadgen prices            what a layer costs: a table with it beside the same without
 //	loadgen skew              hot keys that change their place, and what rebalancing makes of it
 //	loadgen peers             what a user would pick instead, beside the engine
 //	loadgen compare OLD NEW   what has changed between results, and whether by chance
@@ -105,6 +106,7 @@ type flags struct {
 	Sweep       sweepCommand       `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
 	Guest       guestCommand       `cmd:"" help:"Measure what a loaded engine does to a net/http handler in its process, in turn with none."`
 	Skew        skewCommand        `cmd:"" help:"Drive loads whose hot keys change their place, and show what rebalancing makes of it."`
+	Prices      pricesCommand      `cmd:"" help:"Measure what ids, names, timers, times to live, a kept log and its readers cost: a table with each beside the same without, in turn."`
 	Peers       peersCommand       `cmd:"" passthrough:"" help:"Measure what a user would pick instead, beside the engine: builds and runs bench/peers."`
 	Compare     compareCommand     `cmd:"" help:"Compare results, by the statistics of benchstat; code 3 beyond a limit."`
 	Doctor      doctorCommand      `cmd:"" help:"Look at the machine: how it syncs, and what will disturb a measurement."`
