@@ -45,13 +45,18 @@ const tinyCurrent = "/store/layout-0001/shard-000/CURRENT"
 // bounded runs an Open and wants it to take a bounded amount of memory.
 func bounded(t *testing.T, open func()) {
 	t.Helper()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	open()
-	runtime.ReadMemStats(&after)
-	if taken := after.TotalAlloc - before.TotalAlloc; taken > openBytesMax {
+	if taken := allocated(open); taken > openBytesMax {
 		t.Errorf("opening it took %d bytes", taken)
 	}
+}
+
+// allocated is how much memory do takes in all.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
 }
 
 // forged opens a store whose files somebody has made up with hashes that are right.

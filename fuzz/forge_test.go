@@ -1,0 +1,304 @@
+package fuzz
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/zeebo/xxh3"
+
+	"github.com/keyfold/keyfold/engine"
+	"github.com/keyfold/keyfold/internal/crashfs"
+	images "github.com/keyfold/keyfold/snapshot"
+	"github.com/keyfold/keyfold/wal"
+)
+
+// A full is a store with everything that a snapshot or a log may have, made once: timers
+// and deadlines, ids with answers, origins, a partition that has moved to and fro. It was
+// killed, and nothing of it is changed.
+type full struct {
+	*rig
+	blocks []sampled // of its snapshots
+	bodies [][]byte  // of the frames of its logs
+	backup []byte
+}
+
+// A sampled is a block of a snapshot.
+type sampled struct {
+	table   uint16
+	form    uint8
+	entries uint32
+	data    []byte
+}
+
+// newTimed is a table with everything.
+func newTimed() *engine.Table[string, tally, step, tally] {
+	return engine.NewTable(engine.Spec[string, tally, step, tally]{
+		Name: "timed", TTL: engine.TTL{Idle: time.Hour, Age: 2 * time.Hour}, Once: engine.Once{Ids: 100, For: time.Hour},
+		Apply: func(c *engine.Context[string], s *tally, e step) tally {
+			s.fold(c, e)
+			c.SetTimer(c.Now().Add(time.Duration(1+e.Number%50) * time.Minute))
+			return *s
+		},
+		OnTimer: func(*engine.Context[string], *tally) {},
+	})
+}
+
+var sample = sync.OnceValue(func() *full {
+	s := &full{rig: newRig(small(), hashes["full"])}
+	s.options.SnapshotBytes = 1 << 30
+	table := newTimed()
+	s.panicIf(s.openWith(table))
+	ctx, cancel := patiently()
+	defer cancel()
+	for round := range 2 {
+		for i := range 12 {
+			_, err := table.DoOnce(ctx, engine.EventIDOf(fmt.Sprint(round, i)), fmt.Sprint("key-", i), step{Number: uint64(i), Filler: "filler"})
+			s.panicIf(err)
+		}
+		p, err := table.Producer(engine.ProducerOptions[string, step]{Name: "origin"})
+		s.panicIf(err)
+		s.panicIf(p.SendAt(ctx, uint64(round+1), "key-1", step{Number: 1}))
+		s.panicIf(p.Close(ctx))
+		s.panicIf(s.engine.Move(ctx, 0, 1-round))
+		s.panicIf(s.engine.Snapshot(ctx))
+	}
+	s.panicIf(s.engine.Move(ctx, 1, 1))
+	_, err := table.Do(ctx, "key-2", step{Number: 3})
+	s.panicIf(err)
+	var backup bytes.Buffer
+	s.panicIf(s.engine.Backup(ctx, &backup))
+	s.backup = backup.Bytes()
+	s.panicIf(s.crash(crashfs.Model{}))
+	s.read()
+	return s
+})
+
+func (s *full) panicIf(err error) {
+	if err != nil {
+		panic(err) // of a sample that a test has made
+	}
+}
+
+// read collects what is in the files.
+func (s *full) read() {
+	view := copyOf(s.disk)
+	for _, name := range matching(view, "/snapshot/") {
+		r, err := images.Open(view, name, s.snapshotID(name))
+		s.panicIf(err)
+		for _, p := range r.Partitions() {
+			s.panicIf(r.Load(p.Partition, func(table uint16, form uint8, entries uint32, data []byte) error {
+				s.blocks = append(s.blocks, sampled{table, form, entries, bytes.Clone(data)})
+				return nil
+			}))
+		}
+		s.panicIf(r.Close())
+	}
+	for _, dir := range files(view, "/store") {
+		var shard uint32
+		var generation uint64
+		if n, _ := fmt.Sscanf(dir, "/store/layout-0001/shard-%03d/log/%08d/", &shard, &generation); n != 2 || dir[len(dir)-1] != '/' {
+			continue
+		}
+		_, err := wal.Scan(view, dir[:len(dir)-1], wal.ID{Store: s.store(), Layout: 1, Shard: shard}, generation, wal.ScanOptions{}, func(f wal.FrameView) error {
+			if f.Start == nil && len(f.Body) > 0 {
+				s.bodies = append(s.bodies, bytes.Clone(f.Body))
+			}
+			return nil
+		})
+		s.panicIf(err)
+	}
+}
+
+func (s *full) store() [16]byte {
+	return [16]byte(payload(contents(copyOf(s.disk), "/store/layout-0001/shard-000/CURRENT")))
+}
+
+// snapshotID is that of a snapshot by its path.
+func (s *full) snapshotID(name string) images.ID {
+	id := images.ID{Store: s.store(), Layout: 1}
+	_, err := fmt.Sscanf(name, "/store/layout-0001/shard-%03d/snapshot/%08d.snap", &id.Shard, &id.Number)
+	s.panicIf(err)
+	return id
+}
+
+// withBlock makes the newest snapshot of shard 0 hold one block, and nothing else.
+func (s *full) withBlock(disk *crashfs.FS, b sampled) error {
+	names := matching(disk, "/shard-000/snapshot/")
+	name := names[len(names)-1]
+	id := s.snapshotID(name)
+	old, err := images.Open(disk, name, id)
+	if err != nil {
+		return err
+	}
+	header, p := bytes.Clone(old.Header()), old.Partitions()[0]
+	if err := old.Close(); err != nil {
+		return err
+	}
+	if err := disk.Remove(name); err != nil {
+		return err
+	}
+	w, err := images.Create(disk, name, id, header)
+	if err != nil {
+		return err
+	}
+	if err := w.Block(p.Partition, b.table, b.form, b.entries, b.data); err != nil {
+		return err
+	}
+	if err := w.EndPartition(p.Partition, p.Sequence, p.Epoch); err != nil {
+		return err
+	}
+	_, err = w.Finish()
+	return err
+}
+
+// opens opens what somebody has made up. It may hold anything; it must end, without a
+// panic, and without more memory than openBytesMax.
+func (s *full) opens(t *testing.T, disk *crashfs.FS) {
+	t.Helper()
+	bounded(t, func() {
+		c := s.on(disk)
+		table := newTimed()
+		if c.openWith(table) == nil {
+			ctx, cancel := patiently()
+			defer cancel()
+			for _, err := range table.All(ctx) {
+				if err != nil {
+					break
+				}
+			}
+		}
+		disk.StopAfter(0)
+		must(t, c.abandon())
+	})
+}
+
+// FuzzOpenBlocks puts any block into a snapshot whose hashes are right: states, times,
+// ids, origins, and forms that nobody knows.
+func FuzzOpenBlocks(f *testing.F) {
+	for _, b := range sample().blocks {
+		f.Add(b.table, b.form, b.entries, b.data)
+	}
+	f.Fuzz(func(t *testing.T, table uint16, form uint8, entries uint32, data []byte) {
+		if len(data) > 1<<20 || uint64(entries) > uint64(len(data)) {
+			return // the writer refuses it
+		}
+		disk := copyOf(sample().disk)
+		must(t, sample().withBlock(disk, sampled{table, form, entries, data}))
+		sample().opens(t, disk)
+	})
+}
+
+// FuzzOpenFrames puts any records into a log whose frames are right, beginning with those of
+// events with ids and origins, timers, clocks and moves of partitions.
+func FuzzOpenFrames(f *testing.F) {
+	for _, body := range sample().bodies {
+		f.Add(body)
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if len(body) > 1<<20 {
+			return
+		}
+		disk := copyOf(sample().disk)
+		must(t, forgeLog(disk, make([]byte, 4), body))
+		sample().opens(t, disk)
+	})
+}
+
+// restitched gives the chunks of a backup hashes that are right, as far as they are there.
+func restitched(b []byte) []byte {
+	const header = 48
+	b = bytes.Clone(b)
+	seed := uint64(0)
+	for at := 0; at+header <= len(b); {
+		h := b[at : at+header]
+		binary.LittleEndian.PutUint64(h[8:], uint64(at))
+		hash := xxh3.HashSeed(h[:header-8], seed)
+		binary.LittleEndian.PutUint64(h[header-8:], hash)
+		end := at + header + int(binary.LittleEndian.Uint32(h[16:]))
+		if end+8 > len(b) {
+			break
+		}
+		seed = xxh3.HashSeed(b[at+header:end], hash)
+		binary.LittleEndian.PutUint64(b[end:], seed)
+		at = end + 8
+	}
+	return b
+}
+
+// FuzzRestore restores any bytes, as they are and with hashes that are right. A store that
+// comes of it is opened.
+func FuzzRestore(f *testing.F) {
+	whole := sample().backup
+	f.Add(whole, false)
+	f.Add(whole, true)
+	f.Add(whole[:len(whole)/2], true)
+	f.Add([]byte{}, false)
+	f.Fuzz(func(t *testing.T, b []byte, stitch bool) {
+		if stitch {
+			b = restitched(b)
+		}
+		disk := crashfs.New()
+		var err error
+		bounded(t, func() { err = restoreTo(sample().rig, disk, b) })
+		if err == nil {
+			sample().opens(t, disk)
+		}
+	})
+}
+
+// positionBytesMax is how much the largest position takes: it is short when most of its
+// sequences are zero. While it grows, slices are copied.
+const positionBytesMax = 4 * 8 << 16
+
+// FuzzPosition reads any bytes as a position of a reader of changes, as they are and with a
+// hash that is right. What is accepted is written again.
+func FuzzPosition(f *testing.F) {
+	r := newRig(small(), hashes["full"])
+	table := newTimed()
+	if err := r.openWith(table); err != nil {
+		f.Fatal(err)
+	}
+	ctx, cancel := patiently()
+	defer cancel()
+	for i := range 3 {
+		at, err := table.States(ctx, func(string, tally) bool { return true })
+		if err != nil {
+			f.Fatal(err)
+		}
+		b, err := at.MarshalBinary()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b, i == 0)
+		if _, err := table.Do(ctx, fmt.Sprint(i), step{}); err != nil {
+			f.Fatal(err)
+		}
+	}
+	if err := r.abandon(); err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, b []byte, seal bool) {
+		if seal && len(b) >= 8 {
+			b = bytes.Clone(b)
+			binary.LittleEndian.PutUint64(b[len(b)-8:], xxh3.Hash(b[:len(b)-8]))
+		}
+		var p engine.Position
+		var err error
+		if taken := allocated(func() { err = p.UnmarshalBinary(b) }); taken > uint64(2*len(b))+positionBytesMax {
+			t.Errorf("%d bytes were taken for %d", taken, len(b))
+		}
+		if err != nil {
+			return
+		}
+		again, err := p.MarshalBinary()
+		must(t, err)
+		var q engine.Position
+		if must(t, q.UnmarshalBinary(again)); !p.Covers(q) || !q.Covers(p) {
+			t.Errorf("%x was read, and %x written", b, again)
+		}
+	})
+}
