@@ -16,6 +16,7 @@ import (
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/matrix"
 )
 
 var writeGolden = flag.String("write-golden", "", "write the golden store of this release into this directory, which must not exist")
@@ -234,6 +235,7 @@ const (
 // Goal: a store of an earlier release opens in every later one, with every key.
 // Method: stores that were written by it are kept in testdata.
 func TestGoldenStoresOpenWithEveryKey(t *testing.T) {
+	row := matrix.Begin(t, "R21", "stores that were written by each release before, and by this one, opened with 1, 2 and 3 shards", "every key and state is there, also after a crash")
 	want := newGolden()
 	for i := range goldenAll {
 		want.fold(i)
@@ -260,6 +262,8 @@ func TestGoldenStoresOpenWithEveryKey(t *testing.T) {
 				g.check(t, want)
 				l.reopen()
 				g.check(t, want)
+				row.Cycles++
+				row.Checked += goldenAll
 			})
 		}
 	}

@@ -2,6 +2,7 @@ package fuzz
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -345,6 +348,7 @@ func TestADamagedSnapshotFallsBackToTheOneBefore(t *testing.T) {
 // Method: each file of a store in turn, with each of these.
 func TestAFileInTheWrongPlaceIsNeverBelieved(t *testing.T) {
 	t.Parallel()
+	row := tries(t, "R11", "each file of a store missing, empty, a directory, of another store, or replaced by each other file", "refused as damaged with 0 files changed, or left out with a warning; 0 wrong states")
 	random := random(t)
 	r, other := aged(t, random), aged(t, random)
 	names := matching(r.view)
@@ -357,6 +361,7 @@ func TestAFileInTheWrongPlaceIsNeverBelieved(t *testing.T) {
 			if !wrong(disk) {
 				continue
 			}
+			row.Cycles++
 			v, err := r.try(disk, safe)
 			if err != nil {
 				t.Errorf("%s: %s: %v", name, what, err)
@@ -416,6 +421,7 @@ func wrongs(disk, other *crashfs.FS, name string, names []string) map[string]fun
 // Names that the store has not made are refused or left out, and change nothing.
 func TestAStrayNameChangesNothing(t *testing.T) {
 	t.Parallel()
+	row := tries(t, "R11", "files and directories that the store has not made, in each of its directories", "refused as damaged with 0 files changed, or left out; 0 wrong states")
 	r := aged(t, random(t))
 	for _, dir := range append(files(r.view, "/store"), "/store/") {
 		if dir[len(dir)-1] != '/' {
@@ -428,6 +434,7 @@ func TestAStrayNameChangesNothing(t *testing.T) {
 			} {
 				disk := copyOf(r.disk)
 				make(disk, dir+stray)
+				row.Cycles++
 				if _, err := r.try(disk, safe); err != nil {
 					t.Errorf("%s in %s: %v", stray, dir, err)
 				}
@@ -444,18 +451,44 @@ func currents(fs fsys.FS) []string {
 // What a newer Keyfold wrote is refused as that, not as damaged.
 func TestANewerFormatIsRefusedWithAWayOut(t *testing.T) {
 	t.Parallel()
+	row := tries(t, "R21", "manifest, CURRENT and log in a format of the future", "refused as that, and not as damage, with 0 files changed")
 	r := aged(t, random(t))
+	newer := map[string]func(*crashfs.FS, string){}
 	for _, name := range append(currents(r.view), "/store/MANIFEST") {
-		disk := copyOf(r.disk)
 		kind := string(bytes.TrimRight(contents(r.view, name)[8:16], "\x00"))
-		must(t, fsys.WriteSealed(disk, name, kind, 99, []byte("of the future")))
+		newer[name] = func(disk *crashfs.FS, name string) {
+			must(t, fsys.WriteSealed(disk, name, kind, 99, []byte("of the future")))
+		}
+	}
+	for _, name := range matching(r.view, "/log/") {
+		if len(contents(r.view, name)) > 0 && !unread(r, name) {
+			newer[name] = func(disk *crashfs.FS, name string) { change(disk, name, ofTheFuture) }
+		}
+	}
+	for name, change := range newer {
+		disk := copyOf(r.disk)
+		change(disk, name)
 		v, err := r.try(disk, safe)
 		must(t, err)
 		var version *engine.VersionError
 		if !errors.As(v.refused, &version) {
 			t.Errorf("%s of a newer version: %v", name, v.refused)
 		}
+		row.Cycles++
 	}
+	if len(newer) < 5 {
+		t.Errorf("only %d files are read", len(newer))
+	}
+}
+
+// ofTheFuture gives the header frame of a log another format, with a hash that is right.
+func ofTheFuture(b []byte) []byte {
+	_, n := binary.Uvarint(b)
+	head, id := b[n:], b[n+56:n+56+32]
+	binary.LittleEndian.PutUint16(head[4:], 99)
+	seed := xxh3.HashSeed(id, 0x6b6579666f6c6431)
+	binary.LittleEndian.PutUint64(head[48:], xxh3.HashSeed(head[:48], seed))
+	return b
 }
 
 // A store that is refused because of one shard learns of no new table, and loses no

@@ -33,10 +33,11 @@
 //	    56      n  body
 //	  56+n      8  frame hash: xxh3 of the body, seeded with the header hash
 //
-// The seed of a generation is the xxh3 of store, layout, shard and generation number
-// as they lie in the header frame, so that bytes of another log, or of a former life
-// of the file, never pass for a frame. The frame hash covers the header through its
-// seed, and the chain the frame before: it stands for the generation up to there.
+// The seed of a generation is the xxh3, seeded with 0x6b6579666f6c6431, of store,
+// layout, shard and generation number as they lie in the header frame, so that bytes
+// of another log, or of a former life of the file, never pass for a frame. The frame
+// hash covers the header through its seed, and the chain the frame before: it stands
+// for the generation up to there.
 //
 // The body of the header frame:
 //

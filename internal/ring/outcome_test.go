@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/keyfold/keyfold/internal/matrix"
 	"github.com/keyfold/keyfold/internal/ring"
 )
 
@@ -32,6 +33,8 @@ import (
 //	                                                              Full, and nobody ever sees room again
 //	Publish, Wake        the consumer sees the block              the consumer waits, and the block
 //	  and Prepare, Next  the consumer is woken                    is there
+
+var items = flag.Int("ring.items", 0, "about how many blocks the test of their order sends; 0: some")
 
 var seed = flag.Uint64("seed", 0, "seed of the random tests; 0 draws one")
 
@@ -303,13 +306,17 @@ func borrow(t *testing.T, r *ring.Ring, limit int, expect []uint32) (taken int) 
 // in the order of its claims, claims find zero bytes, and borrowed ones stay as they
 // are. This runs the rows Publish and Next, and Claim and Release.
 func TestBlocksOfEachProducerComeOutWholeAndInOrder(t *testing.T) {
+	const producers = 4
+	row := matrix.Begin(t, "R16", "blocks of four producers through rings of three sizes, with 1, 2 and 4 CPUs, under the race detector if the build has it", "each comes out once, whole, in the order of its producer")
 	rnd := newRand(t)
 	atProcs(t, func(t *testing.T) {
-		const producers = 4
 		each := scaled(150_000)
+		if *items > 0 {
+			each = *items * 2 / (3 * 3 * producers) // the second size has half of it, the third few
+		}
 		for _, size := range []int{128, 1024, 1 << 16} {
 			r := ring.NewAt(size, ring.PositionWords-uint64(rnd.IntN(10*size)))
-			each := each / (1 + size>>13) // larger blocks, fewer of them
+			each := each / (1 + size>>10) // larger blocks, fewer of them
 			var group sync.WaitGroup
 			for i := range producers {
 				own := rand.New(rand.NewPCG(rnd.Uint64(), 0))
@@ -321,6 +328,7 @@ func TestBlocksOfEachProducerComeOutWholeAndInOrder(t *testing.T) {
 			}
 			group.Wait()
 			mustBeDrainedAndClear(t, r)
+			row.Cycles += int64(producers * each)
 		}
 	})
 }
