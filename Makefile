@@ -38,12 +38,22 @@ MATRIX ?= matrix.json
 LENGTH ?= 1
 export KEYFOLD_MATRIX = $(abspath $(MATRIX))
 
-.PHONY: mutants torture-ci torture
+.PHONY: mutants fuzz coverage torture-ci torture
 mutants:
 	go run -tags mutant ./fuzz/mutants
 
+# Every native fuzz target, SECONDS of each.
+SECONDS ?= 20
+fuzz:
+	fuzz/each.sh $(SECONDS)
+
+# What no test of wal, snapshot, shard and fuzz reaches in what keeps the bytes.
+coverage:
+	fuzz/coverage.sh
+
 torture-ci: empty-matrix mutants
 	fuzz/matrix.sh 4
+	fuzz/each.sh 3
 	cd fuzz/torture && go test . -count 1 -timeout 1h -torture.length 1
 	cd fuzz/torture && go run ./publish "$$KEYFOLD_MATRIX"
 

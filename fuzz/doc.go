@@ -14,6 +14,12 @@
 // does.
 //
 //	go test ./fuzz                       about a minute
-//	go test ./fuzz -fuzz.rounds 20       twenty times as much
+//	go test ./fuzz -fuzz.rounds 4        four times as much, and nothing left out of what can
+//	                                     be counted: bits of a log, bytes of a snapshot,
+//	                                     operations of a disk
+//	go test ./fuzz -fuzz.rounds 20       that, and 1,000 events for every recovered store
 //	go test ./fuzz -run Name -fuzz.seed N
+//	fuzz/each.sh 20                      every native fuzz target of the module for 20 s
+//
+// A test that is a part of the matrix of faults says so by a row: tries(t, "R9", ...).
 package fuzz

@@ -26,6 +26,9 @@ func (r *row) counted(o *oracle) {
 // a log, each call of a kind. With fewer it tries a sample, another one each time.
 const wholeRounds = 4
 
+// longRounds is how many rounds make the long run.
+const longRounds = 20
+
 // stride is the distance of what is tried of n, if with one round about so many are.
 func stride(n, sample int) int {
 	if *rounds >= wholeRounds {
