@@ -65,6 +65,7 @@ func ReplayCheck(ctx context.Context, o Options) (*engine.ReplayReport, error) {
 type declared interface {
 	open(ctx context.Context, o Options) (bench.Target, error)
 	definition() engine.Definition
+	replay(ctx context.Context, dir string, into Options, workers int) (bench.Target, engine.Replayed, error)
 }
 
 // declaration is a table under load.
@@ -75,32 +76,39 @@ type declaration[S, E any, R comparable] struct {
 	kind[E]
 }
 
-// kind is a kind of event: how one is made, and what of it is folded.
+// kind is a kind of event: how one is made, what of it is folded, and the table of it
+// without layers.
 type kind[E any] struct {
-	of   func(workload.Event) E
-	sent func(*E) *event
+	of    func(workload.Event) E
+	sent  func(*E) *event
+	plain func() engine.Spec[string, plainState, E, struct{}]
 }
+
+// plainState is the state of a table without timers.
+type plainState = workload.Stats
+
+func itself(s *plainState) *workload.Stats { return s }
 
 // declare says which table the options want.
 func (o *Options) declare() declared {
 	if o.EventBytes == EventBytesMin {
-		return withTimers(o, plainSpec(), kind[event]{
-			func(e workload.Event) event { return event{e.Ordinal, e.Value} }, func(e *event) *event { return e },
+		return withTimers(o, kind[event]{
+			func(e workload.Event) event { return event{e.Ordinal, e.Value} }, func(e *event) *event { return e }, plainSpec,
 		})
 	}
 	size := int64(o.EventBytes)
-	return withTimers(o, paddedSpec(), kind[padded]{
-		func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} }, func(e *padded) *event { return &e.event },
+	return withTimers(o, kind[padded]{
+		func(e workload.Event) padded { return padded{event{e.Ordinal, e.Value}, size} }, func(e *padded) *event { return &e.event }, paddedSpec,
 	})
 }
 
 // withTimers adds timers to a table, if the options want them.
-func withTimers[E any](o *Options, spec engine.Spec[string, workload.Stats, E, struct{}], k kind[E]) declared {
+func withTimers[E any](o *Options, k kind[E]) declared {
 	note := newJournal()
 	if o.Timer > 0 {
-		return withIDs(o, timing(spec, o.Timer, note), func(s *timed) *workload.Stats { return &s.Stats }, k, note)
+		return withIDs(o, timing(k.plain(), o.Timer, note), func(s *timed) *workload.Stats { return &s.Stats }, k, note)
 	}
-	return withIDs(o, spec, func(s *workload.Stats) *workload.Stats { return s }, k, note)
+	return withIDs(o, k.plain(), itself, k, note)
 }
 
 // withIDs adds answers to a table whose events have ids.

@@ -33,6 +33,8 @@ type description struct {
 	// nobody knows how many the store holds.
 	Events   uint64 `json:"events"`
 	Finished bool   `json:"finished"`
+	// PerSecond is how many events a second the run wrote.
+	PerSecond float64 `json:"events_per_second,omitempty"`
 	// Store is how the store was opened.
 	Store store.Options `json:"store"`
 }

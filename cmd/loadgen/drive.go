@@ -105,7 +105,7 @@ func (r *run) load(t bench.Target) error {
 	if m.Events == 0 && r.ctx.Err() == nil {
 		return fmt.Errorf("%s: there is not one event to measure", r.description.words())
 	}
-	r.description.Events, r.description.Finished = warm+m.Events, true
+	r.description.Events, r.description.Finished, r.description.PerSecond = warm+m.Events, true, m.PerSecond()
 	return r.description.write(r.dir)
 }
 

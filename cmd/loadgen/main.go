@@ -7,6 +7,7 @@
 //	loadgen run               one load, measured, and verified if asked
 //	loadgen recover DIR       open what a run left, and verify it
 //	loadgen replay-check DIR  fold the log of a store twice, and compare with its snapshots
+//	loadgen replay DIR        fold the log that a run has kept again, into another store
 //	loadgen crash             kill a process under load again and again
 //	loadgen profile FILE      where the time went in a CPU profile, or what changed
 //	loadgen limit             the engine beside what the machine could do without it
@@ -99,6 +100,7 @@ type flags struct {
 	Run         runCommand         `cmd:"" help:"Send one load, measure it, and verify it if asked."`
 	Recover     recoverCommand     `cmd:"" help:"Open the store that a run left, say what recovery took, and verify every key."`
 	ReplayCheck replayCheckCommand `cmd:"" name:"replay-check" help:"Fold the log of the store that a run left, twice, and compare the states with each other and with its snapshots; code 4 if they differ."`
+	Replay      replayCommand      `cmd:"" help:"Fold the log that a run has kept into a new store, in parallel, say how fast beside the run, and verify every key."`
 	Crash       crashCommand       `cmd:"" help:"Kill a process under load again and again, and check each time that nothing acknowledged is lost."`
 	Restart     restartCommand     `cmd:"" help:"Kill a process under full load at a random moment, open what it left, say what that took, and verify every key."`
 	Limit       limitCommand       `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`

@@ -27,7 +27,7 @@ func (c *recoverCommand) Run(p *process) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(c.locate(d), canStoreJSON(c.JSON)); err != nil {
+	if err := errors.Join(locate(d, c.In), canStoreJSON(c.JSON)); err != nil {
 		return err
 	}
 	r := &report.Result{Schema: report.Schema, Started: time.Now(), Command: p.command()}
@@ -53,13 +53,13 @@ func (c *recoverCommand) Run(p *process) (err error) {
 	return errors.Join(c.check(p, d, r, t), t.Close(context.WithoutCancel(p.ctx)))
 }
 
-// locate finds the file of the run.
-func (c *recoverCommand) locate(d *description) error {
+// locate finds the file of a run, which is now at in if that is not "".
+func locate(d *description, in string) error {
 	switch {
-	case d.File == nil && c.In != "":
+	case d.File == nil && in != "":
 		return usage("--in: the events of this run were generated, not read from a file")
-	case d.File != nil && c.In != "":
-		d.File.Path = c.In
+	case d.File != nil && in != "":
+		d.File.Path = in
 	case d.File != nil && d.File.Path == "-":
 		return usage("the run read standard input; --in must name a file with the same events")
 	}
