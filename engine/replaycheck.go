@@ -35,13 +35,15 @@ type ReplayTable struct {
 // states are compared behind each: an Apply that is not deterministic shows, with the
 // event. What the events between two snapshots make of the older one, or of nothing, is
 // compared with the newer one: an Apply that does something else than the one that wrote
-// the store, under the same Version, shows, with the key.
+// the store, under the same Version, shows, with the key. The times of keys are compared
+// like states, and so is what partitions remember of ids, producers and sources.
 //
-// It reads the files of dir and changes nothing. No engine may have the store open: check
-// a copy. It takes the memory of an open engine twice, and thrice what one shard takes.
+// It reads the files of dir and changes nothing, but that the lock file names the caller
+// meanwhile. A store that is open elsewhere is refused with ErrLocked: check a copy, such as
+// [Restore] makes of a [Engine.Backup]. It takes the memory of an open engine twice, and thrice what one shard takes.
 // Its tables may be used by Open afterwards. Options are those of Open.
 //
-// A difference is in the report, not in the error. Errors are those of Open.
+// A difference is in the report, not in the error. Errors are those of Open, and ErrNoStore.
 func ReplayCheck(ctx context.Context, dir string, options Options, tables ...Definition) (*ReplayReport, error) {
 	o, err := options.complete()
 	if err != nil {
@@ -51,6 +53,18 @@ func ReplayCheck(ctx context.Context, dir string, options Options, tables ...Def
 	if tables, err = describeAll(tables, positions); err != nil {
 		return nil, err
 	}
+	visitor, err := visit(dir, o.Environment)
+	if err != nil {
+		return nil, err
+	}
+	report, err := replayCheck(ctx, dir, o, tables, positions)
+	if err = errors.Join(err, visitor.leave()); err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
+func replayCheck(ctx context.Context, dir string, o Options, tables []Definition, positions *positions) (*ReplayReport, error) {
 	environment := *o.Environment
 	environment.FS = fsys.ReadOnly(environment.FS)
 	o.Environment, o.Logger = &environment, nil
@@ -178,6 +192,8 @@ func (c *check) compare(at *shard.Partition, folded, taken shard.Store) {
 		take(a.difference(taken, hash, key))
 		return true
 	})
+	take(a.differentIDs(taken))
+	take(a.differentOrigins(taken))
 	if folded.Len() == taken.Len() {
 		return // those that are missing were found
 	}

@@ -3,9 +3,11 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -26,7 +28,7 @@ func (l *lab) check(tables ...engine.Definition) (*engine.ReplayReport, error) {
 	return report, err
 }
 
-// contentsOf is all that is in a directory.
+// contentsOf is all that is in a directory, but for what the lock file says.
 func contentsOf(tb testing.TB, disk *crashfs.FS, dir string) string {
 	tb.Helper()
 	var all bytes.Buffer
@@ -34,6 +36,9 @@ func contentsOf(tb testing.TB, disk *crashfs.FS, dir string) string {
 	must(tb, err)
 	for _, entry := range entries {
 		name := dir + "/" + entry.Name()
+		if entry.Name() == "LOCK" { // which names the holder
+			continue
+		}
 		all.WriteString(name + "\n")
 		if entry.IsDir() {
 			all.WriteString(contentsOf(tb, disk, name))
@@ -160,4 +165,97 @@ func TestReplayCheckGoesThroughUpgrades(t *testing.T) {
 		t.Errorf("%+v", report.First)
 	}
 	l.with(one).open()
+}
+
+// timedAnswers is a table with timers and a TTL that remembers ids. odd changes what the
+// event 390 does: to the timer, to the answer, or nothing.
+func timedAnswers(odd string) *engine.Table[string, sum, int64, int64] {
+	var calls atomic.Int64
+	return engine.NewTable(engine.Spec[string, sum, int64, int64]{
+		Name: "a", TTL: engine.TTL{Idle: time.Hour}, Once: engine.Once{Ids: 1000},
+		OnTimer: func(_ *engine.Context[string], s *sum) { s.Last = -1 },
+		Apply: func(c *engine.Context[string], s *sum, e int64) int64 {
+			s.Count, s.Total, s.Last = s.Count+1, s.Total+e, e
+			at := c.Now().Add(time.Minute)
+			if odd == "timer" && e == 390 {
+				at = at.Add(time.Second)
+			}
+			if c.SetTimer(at); odd == "answer" && e == 390 {
+				return 1
+			}
+			if odd == "wild answer" && e == 390 {
+				return calls.Add(1)
+			}
+			if odd == "wild timer" && e == 390 {
+				c.SetTimer(at.Add(time.Duration(calls.Add(1))))
+			}
+			return s.Total
+		},
+	})
+}
+
+// Goal: timers, and what ids are answered with, are compared like states: a program that
+// makes the same states and other timers or answers is found, and the same program is not.
+func TestReplayCheckComparesTimesAndAnswers(t *testing.T) {
+	table := timedAnswers("")
+	l := newLab(t, smallStore(), table)
+	for i := range int64(400) {
+		if i == 100 || i == 250 {
+			must(t, l.engine.Snapshot(t.Context()))
+		}
+		l.now.Add(1e9)
+		must(t, l.moved(t.Context()))
+		_, err := table.DoOnce(t.Context(), engine.EventID{1, byte(i), byte(i >> 8)}, strings.Repeat("k", int(i%90)), i)
+		must(t, err)
+	}
+	producer, err := table.Producer(engine.ProducerOptions[string, int64]{Name: "stream"})
+	must(t, err)
+	must(t, producer.Send(t.Context(), "k", 1000))
+	must(t, producer.Close(t.Context()))
+	must(t, l.engine.Snapshot(t.Context()))
+	l.die(crashfs.Lost)
+	l.broken = true
+	report, err := l.check(timedAnswers(""))
+	must(t, err)
+	if report.First != nil || report.Compared == 0 || len(report.Notes) > 0 {
+		t.Fatalf("the program itself: %+v %v", report, report.First)
+	}
+	for odd, want := range map[string]struct {
+		what     engine.ReplayWhat
+		snapshot bool
+		say      string
+	}{
+		"timer":       {engine.ReplayTimes, true, "its times: folding the log"},
+		"answer":      {engine.ReplayIDs, true, "the ids that it remembers: folding the log"},
+		"wild timer":  {engine.ReplayTimes, false, "its times: event"},
+		"wild answer": {engine.ReplayIDs, false, "the ids that it remembers: event"},
+	} {
+		report, err := l.check(timedAnswers(odd))
+		must(t, err)
+		d := report.First
+		if d == nil || d.What != want.what || d.Snapshot != want.snapshot || d.First == d.Second {
+			t.Fatalf("%s: %+v %+v", odd, report, d)
+		}
+		mustSay(t, d.Error(), want.say)
+	}
+}
+
+// Goal: a store that is open is not checked behind its back; one that lies still is, and is
+// as it was.
+func TestReplayCheckHonoursTheLock(t *testing.T) {
+	table := sums("a")
+	l := newLab(t, smallStore(), table)
+	do(t, table, "k", 1)
+	options := l.options
+	options.Environment = &seam.Environment{FS: l.disk, Now: l.now.Load, Seed: 7}
+	if _, err := engine.ReplayCheck(t.Context(), "/store", options, sums("a")); !errors.Is(err, engine.ErrLocked) {
+		t.Fatalf("of a store that is open: %v", err)
+	}
+	if _, err := engine.ReplayCheck(t.Context(), "/nothing", options, sums("a")); !errors.Is(err, engine.ErrNoStore) {
+		t.Fatalf("of none: %v", err)
+	}
+	must(t, l.engine.Close())
+	_, err := l.check(sums("a"))
+	must(t, err)
+	l.open()
 }

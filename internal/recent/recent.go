@@ -65,6 +65,15 @@ func (s *Set) Find(id ID) (Answer, bool) {
 	return answerAt(s.data[offsetOf(s.index[position]):]), true
 }
 
+// All gives all entries, the oldest first.
+func (s *Set) All(yield func(ID, Answer) bool) {
+	for raw := s.Raw(); len(raw) > 0; raw = raw[FirstBytes(raw):] {
+		if !yield(idAt(raw), answerAt(raw)) {
+			return
+		}
+	}
+}
+
 // Oldest is when the oldest entry was added.
 func (s *Set) Oldest() (time int64, ok bool) {
 	if s.count == 0 {
