@@ -39,8 +39,9 @@ type ReplayTable struct {
 // like states, and so is what partitions remember of ids, producers and sources.
 //
 // It reads the files of dir and changes nothing, but that the lock file names the caller
-// meanwhile. A store that is open elsewhere is refused with ErrLocked: check a copy, such as
-// [Restore] makes of a [Engine.Backup]. It takes the memory of an open engine twice, and thrice what one shard takes.
+// meanwhile. A store that is open elsewhere is refused with ErrLocked: check a copy that was
+// made when it was closed. One that [Restore] has made of a backup has one snapshot, and
+// nothing to compare it with. It takes the memory of an open engine twice, and thrice what one shard takes.
 // Its tables may be used by Open afterwards. Options are those of Open.
 //
 // A difference is in the report, not in the error. Errors are those of Open, and ErrNoStore.
