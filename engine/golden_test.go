@@ -251,6 +251,9 @@ func TestGoldenStoresOpenWithEveryKey(t *testing.T) {
 				options := smallStore()
 				options.Shards, options.Partitions = shards, 0
 				l := &lab{tb: t, options: options, tables: g.all(), disk: diskOf(t, dir)}
+				if hasLayers(dir) {
+					l.with(append(g.all(), newGoldenLayers().all()...)...)
+				}
 				l.now.Store(2e18)
 				l.open()
 				defer func() { must(t, l.engine.Close()) }()
@@ -274,10 +277,18 @@ func TestGoldenStoreIsWritten(t *testing.T) {
 	if *writeGolden == "" {
 		t.Skip("without -write-golden")
 	}
-	g := newGoldenTables()
-	options := smallStore()
+	g, layers, old := newGoldenTables(), newGoldenLayers(), called("deeds", cards1b())
+	options := keepsAll(smallStore())
 	options.Partitions = 16
-	l := newLab(t, options, g.all()...)
+	l := newLab(t, options, append(g.all(), layers.timed, layers.answered, old)...)
+	for i := range int64(20) {
+		do(t, old, fmt.Sprint("card-", i%6), paid1b{i, uint8(i)})
+	}
+	must(t, l.engine.Close())
+	l.with(append(g.all(), layers.all()...)...).open()
+	for i := int64(20); i < 40; i++ {
+		do(t, layers.deeds, fmt.Sprint("card-", i%6), paid2{i, "chf"})
+	}
 	for i := range goldenAll {
 		if i == goldenFirst || i == goldenSecond {
 			must(t, l.engine.Snapshot(context.Background()))
@@ -287,7 +298,9 @@ func TestGoldenStoreIsWritten(t *testing.T) {
 			must(t, l.engine.Move(context.Background(), 3, 1))
 		}
 		g.send(t, i)
+		layers.send(t, i)
 	}
+	layers.finish(t, l.engine)
 	l.die(crashfs.Kept)
 	must(t, keepDisk(l.disk, "/store", *writeGolden))
 	l.open()
