@@ -287,8 +287,8 @@ func (s *Shard) setAlarm() (ok bool) {
 	return exact
 }
 
-// markEnd writes an empty frame when the shard ends, so that its log knows until when the
-// store was up. It says whether it did.
+// markEnd writes a frame without events when the shard ends, so that its log knows until when
+// the store was up, and for how long it was down before. It says whether it did.
 func (s *Shard) markEnd() bool {
 	a := &s.alarm
 	if len(a.tables) == 0 || a.ended {
@@ -296,7 +296,11 @@ func (s *Shard) markEnd() bool {
 	}
 	a.ended = true
 	s.clock.advance(true)
-	s.beat()
+	if a.said != a.clock.Paused {
+		s.logClock()
+	} else {
+		s.beat()
+	}
 	return true
 }
 

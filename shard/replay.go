@@ -242,7 +242,9 @@ func (w *worker) replayFrame(f wal.FrameView) (err error) {
 	if err := w.replayQueued(); err != nil {
 		return err
 	}
-	w.bytes += int64(len(f.Body))
+	if f.Count > 0 {
+		w.bytes += int64(len(f.Body))
+	}
 	w.progress(int64(len(f.Body)))
 	w.found.Times.Apply += time.Since(began)
 	return nil

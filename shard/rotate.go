@@ -26,7 +26,7 @@ func (s *Shard) rotate() error {
 	j := &s.log
 	end := j.writer.End()
 	s.moving.forget(func(id uint32) bool { return s.parts[id].ID == id })
-	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone, s.cfg.eras()).after(s.alarm.said).encode()
+	starts := startsOf(0, s.owned, s.moving.leaving, s.moving.gone, s.cfg.eras()).after(s.alarm.clock.Paused).encode()
 	if err := s.cfg.roomToRotate(len(starts)); err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (s *Shard) rotate() error {
 	}
 	j.current = j.current.grown(ending{end, j.writer.Bytes(), s.clock.mark}, number, j.logged)
 	j.logged = false
-	s.alarm.logged = len(s.alarm.tables) == 0
+	s.alarm.logged, s.alarm.said = len(s.alarm.tables) == 0, s.alarm.clock.Paused
 	j.rotation = &rotation{retired: j.writer, writer: writer, current: j.current}
 	j.writer = writer
 	j.frame.Reset()
