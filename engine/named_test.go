@@ -297,3 +297,41 @@ func TestEventThatFoundNoRoomIsNotPassed(t *testing.T) {
 		t.Fatalf("%d in all, want %d", sum, want)
 	}
 }
+
+// Goal: a table takes so many names of producers and no more, those that it has go on, and
+// one that is forgotten makes room; other tables have names of their own.
+func TestNamesOfATableAreBounded(t *testing.T) {
+	table, other := counters("counters"), counters("others")
+	l := newLab(t, engine.Options{Shards: 1, Partitions: 1}, table, other)
+	open := func(of *engine.Table[string, int64, int64, int64], name string) error {
+		p, err := of.Producer(engine.ProducerOptions[string, int64]{Name: name})
+		if err == nil {
+			must(t, p.Close(t.Context()))
+		}
+		return err
+	}
+	const most = 1024
+	for i := range most {
+		if err := open(table, fmt.Sprint("p-", i)); err != nil {
+			t.Fatalf("name %d: %v", i, err)
+		}
+	}
+	refused := func() {
+		t.Helper()
+		if err := open(table, "one more"); !errors.Is(err, engine.ErrTooManyNames) {
+			t.Fatalf("one more: %v", err)
+		}
+		if err := open(table, "p-7"); err != nil {
+			t.Fatalf("one that is there: %v", err)
+		}
+		must(t, open(other, "p-7"))
+	}
+	refused()
+	l.reopen()
+	refused()
+	must(t, table.Forget(t.Context(), "p-9"))
+	must(t, open(table, "one more"))
+	if err := open(table, "p-9"); !errors.Is(err, engine.ErrTooManyNames) {
+		t.Fatalf("one that was forgotten, when there is no room: %v", err)
+	}
+}
