@@ -42,7 +42,7 @@ func (d *changeDecoder[K, S, E, R]) decode(n *shard.Change) error {
 			return err
 		}
 	}
-	d.change = Change[K, E]{Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time), Timer: n.Stamp == shard.StampTimer}
+	d.change = Change[K, E]{Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time).UTC(), Timer: n.Stamp == shard.StampTimer}
 	if err := d.key.decodeValue(n.Key, &d.change.Key); err != nil {
 		return fmt.Errorf("keyfold: table %q: key: %w", d.table.Name(), err)
 	}

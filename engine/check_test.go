@@ -306,3 +306,27 @@ func TestTimeMovesOnWithinAFrame(t *testing.T) {
 		}
 	})
 }
+
+// Goal: times are in UTC wherever the program runs, so that an Apply that looks at the hour
+// does the same in a replay on another machine. Method: the zone of the times that functions
+// and readers see.
+func TestTimesAreInUTC(t *testing.T) {
+	table := engine.Fold("hours", func(c *engine.Context[string], utc *bool, _ int64) { *utc = c.Now().Location() == time.UTC })
+	options := smallStore()
+	options.KeepLog.Bytes = 1 << 20
+	newLab(t, options, table)
+	do(t, table, "k", 1)
+	if utc, _ := get(t, table, "k"); !utc {
+		t.Error("Context.Now is in the zone of the machine")
+	}
+	changes, err := table.Changes(t.Context(), engine.Position{}, engine.ChangesOptions{})
+	must(t, err)
+	defer func() { must(t, changes.Close()) }()
+	for change, err := range changes.All(t.Context()) {
+		must(t, err)
+		if change.Time.Location() != time.UTC {
+			t.Errorf("Change.Time is %v", change.Time)
+		}
+		break
+	}
+}

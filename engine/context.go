@@ -45,9 +45,10 @@ func (c *Context[K]) Key() K {
 // KeyBytes returns the encoded key. It is borrowed: it must not be kept or changed.
 func (c *Context[K]) KeyBytes() []byte { return c.op.Key() }
 
-// Now returns the time of the event as it is logged. It resolves a millisecond, and
-// never runs back within a partition.
-func (c *Context[K]) Now() time.Time { return time.Unix(0, c.now) }
+// Now returns the time of the event as it is logged, in UTC: the hour of an event must not
+// depend on the machine that replays it. It resolves a millisecond, and never runs back
+// within a partition.
+func (c *Context[K]) Now() time.Time { return time.Unix(0, c.now).UTC() }
 
 // Sequence returns the number of the event in its partition: 1, 2, 3, without gaps.
 // In Check it is the number that the event gets if it is accepted.

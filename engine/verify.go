@@ -284,7 +284,7 @@ func (v *Verification) examined(s *visitor, index int, x *shard.Examination) {
 		needed := g.Number >= base
 		one.Generations = append(one.Generations, VerifiedGeneration{
 			Number: g.Number, Sealed: g.Sealed, Frames: g.Found.Frames, Events: g.Found.Events, Bytes: g.Found.Bytes, Horizon: g.Found.Horizon,
-			TornBytes: g.Found.TornBytes, First: time.Unix(0, g.First), Last: time.Unix(0, g.Last), Needed: needed,
+			TornBytes: g.Found.TornBytes, First: time.Unix(0, g.First).UTC(), Last: time.Unix(0, g.Last).UTC(), Needed: needed,
 		})
 		v.generation(index, &g, needed)
 	}

@@ -63,8 +63,10 @@ func (s *Session[V]) End(now time.Time, gap time.Duration) (before Session[V], e
 	return before, true
 }
 
-// Deadline is when the session ends if nothing comes until then.
-func (s *Session[V]) Deadline(gap time.Duration) time.Time { return time.Unix(0, s.Last+int64(gap)) }
+// Deadline is when the session ends if nothing comes until then, in UTC.
+func (s *Session[V]) Deadline(gap time.Duration) time.Time {
+	return time.Unix(0, s.Last+int64(gap)).UTC()
+}
 
 // A Tumbling window is the events in one part of the clock, which is divided into parts of
 // the same width from the beginning of Unix time on. The zero Tumbling has none. It must
@@ -101,9 +103,9 @@ func (w *Tumbling[V]) End(now time.Time, width time.Duration) (before Tumbling[V
 	return before, true
 }
 
-// Deadline is when the window ends.
+// Deadline is when the window ends, in UTC.
 func (w *Tumbling[V]) Deadline(width time.Duration) time.Time {
-	return time.Unix(0, w.Start+int64(width))
+	return time.Unix(0, w.Start+int64(width)).UTC()
 }
 
 // floor is the largest multiple of width that is not above t.
