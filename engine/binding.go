@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"fmt"
 	"sync/atomic"
 	"unsafe"
 
@@ -9,19 +10,20 @@ import (
 
 // A binding is a table while it belongs to an open engine.
 type binding[K comparable, S, E, R any] struct {
-	table  *Table[K, S, E, R]
-	engine *Engine
-	id     uint16
-	entry  tableEntry   // of the manifest
-	lifted atomic.Int64 // states; the loads of workers add up for Open
-	key    codec[K]
-	state  codec[S]
-	event  codec[E]
-	once   Once
-	result codec[R]     // if ids are remembered
-	form   shard.OpForm // of an event, if dense
-	dense  bool         // key and event are encoded as they lie in memory
-	times  timeForm     // what is kept of time beside a state
+	table            *Table[K, S, E, R]
+	engine           *Engine
+	id               uint16
+	entry            tableEntry   // of the manifest
+	lifted           atomic.Int64 // states; the loads of workers add up for Open
+	key              codec[K]
+	state            codec[S]
+	event            codec[E]
+	keyMax, eventMax int // bytes, as encoded
+	once             Once
+	result           codec[R]     // if ids are remembered
+	form             shard.OpForm // of an event, if dense
+	dense            bool         // key and event are encoded as they lie in memory
+	times            timeForm     // what is kept of time beside a state
 
 	calls   shard.FreeList // of *call[K, S, E, R]
 	lookups shard.FreeList // of *lookup[K, S]
@@ -105,8 +107,8 @@ func (b *binding[K, S, E, R]) encodeKey(dst []byte, k *K) (longer, key []byte, h
 		}
 		key = dst[at:]
 	}
-	if len(key) > b.engine.options.KeyBytesMax {
-		return dst, nil, 0, b.engine.tooLarge(len(key), 0)
+	if len(key) > b.keyMax {
+		return dst, nil, 0, fmt.Errorf("%w: a key of %d bytes, at most %d; see Options.KeyBytesMax", ErrTooLarge, len(key), b.keyMax)
 	}
 	return dst, key, b.engine.routing.Hash(key, b.engine.routing.Seed), nil
 }
@@ -138,9 +140,14 @@ func (b *binding[K, S, E, R]) put(to *buffer, hash uint64, key []byte, e *E) (er
 	return err
 }
 
+// tooLarge is the error of an event of n bytes.
+func (b *binding[K, S, E, R]) tooLarge(n int) error {
+	return fmt.Errorf("%w: an event of %d bytes, at most %d; see Options.EventBytesMax", ErrTooLarge, n, b.eventMax)
+}
+
 // appendEvent appends an event to a block. After an error the block is as it was.
 func (b *binding[K, S, E, R]) appendEvent(block []byte, hash uint64, key []byte, e *E) ([]byte, error) {
-	if n := b.event.dense; n > 0 && n <= b.engine.options.EventBytesMax {
+	if n := b.event.dense; n > 0 && n <= b.eventMax {
 		block, event := shard.AppendOp(block, hash, b.id, shard.KindEvent, key, n)
 		copy(event, unsafe.Slice((*byte)(unsafe.Pointer(e)), n))
 		return block, nil
@@ -151,8 +158,8 @@ func (b *binding[K, S, E, R]) appendEvent(block []byte, hash uint64, key []byte,
 		return block, encodeError(b.table.spec.Name, "event", err)
 	}
 	longer, n := shard.EndOp(longer, at)
-	if n > b.engine.options.EventBytesMax {
-		return longer[:at], b.engine.tooLarge(len(key), n)
+	if n > b.eventMax {
+		return longer[:at], b.tooLarge(n)
 	}
 	return longer, nil
 }

@@ -176,7 +176,7 @@ func (r *reader[K, S, E, R]) name(ctx context.Context) error {
 	if o.Ack != Durable {
 		return fmt.Errorf("keyfold: source %q has a name, so its Ack must be Durable", o.Name)
 	}
-	s, err := b.engine.openStream(ctx, kindSource, b.table.spec.Name, fmt.Sprintf("%s#%d", o.Name, o.Partition))
+	s, err := b.engine.openStream(ctx, kindSource, b.table.spec.Name, sourceName(o.Name, o.Partition))
 	if err != nil {
 		return err
 	}

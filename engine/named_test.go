@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -333,5 +334,78 @@ func TestNamesOfATableAreBounded(t *testing.T) {
 	must(t, open(table, "one more"))
 	if err := open(table, "p-9"); !errors.Is(err, engine.ErrTooManyNames) {
 		t.Fatalf("one that was forgotten, when there is no room: %v", err)
+	}
+}
+
+// Goal: streams of one table are never taken for those of another one, and Forget forgets
+// those of the name that it is given. Method: names that would run together.
+func TestNamesOfStreamsDoNotRunTogether(t *testing.T) {
+	ctx := context.Background()
+	short, long := counters("a"), counters("a/b")
+	newLab(t, smallStore(), short, long)
+	p, err := short.Producer(engine.ProducerOptions[string, int64]{Name: "b/x"})
+	if err == nil {
+		sendAll(t, p, 10)
+		must(t, p.Close(ctx))
+		other, err := long.Producer(engine.ProducerOptions[string, int64]{Name: "x"})
+		must(t, err)
+		from, err := other.Resume(ctx)
+		must(t, err)
+		t.Errorf("a name with a slash was taken; another table's producer begins with %d", from)
+	}
+	resumed := func(name string, partition int) uint64 {
+		t.Helper()
+		source := &resuming{roll: roll{end: 5}}
+		f, err := short.Consume(ctx, source, engine.SourceOptions[string, int64]{Name: name, Partition: partition})
+		must(t, err)
+		must(t, f.Wait(ctx))
+		return source.resumed
+	}
+	for _, name := range []string{"s", "s#1", "s#u"} {
+		resumed(name, 0)
+		resumed(name, 1)
+	}
+	must(t, short.Forget(ctx, "s#1"))
+	must(t, short.Forget(ctx, "s"))
+	for _, name := range []string{"s", "s#1"} {
+		if a, b := resumed(name, 0), resumed(name, 1); a != 0 || b != 0 {
+			t.Errorf("source %s was forgotten, and goes on at %d and %d", name, a, b)
+		}
+	}
+	if a, b := resumed("s#u", 0), resumed("s#u", 1); a == 0 || b == 0 {
+		t.Errorf("source s#u was not to be forgotten, and goes on at %d and %d", a, b)
+	}
+}
+
+// Goal: what the engine keeps for itself is not refused for the limits of the user's keys
+// and events. Method: limits of a few bytes, and names that are longer.
+func TestOwnFactsHaveLimitsOfTheirOwn(t *testing.T) {
+	ctx := context.Background()
+	table := counters("a-table-with-a-long-name")
+	options := smallStore()
+	options.KeyBytesMax, options.EventBytesMax = 8, 8
+	l := newLab(t, options, table)
+	name := strings.Repeat("n", 255)
+	p, err := table.Producer(engine.ProducerOptions[string, int64]{Name: name})
+	must(t, err)
+	sendAll(t, p, 100)
+	must(t, p.Close(ctx))
+	cursor, err := l.engine.Cursor(ctx, name)
+	must(t, err)
+	at, err := table.States(ctx, func(string, int64) bool { return true })
+	must(t, err)
+	must(t, cursor.Commit(ctx, at))
+	l.crash(crashfs.Lost)
+	p, err = table.Producer(engine.ProducerOptions[string, int64]{Name: name})
+	must(t, err)
+	if from := sendAll(t, p, 100); from != 101 {
+		t.Errorf("it resumes with %d, want 101", from)
+	}
+	must(t, p.Close(ctx))
+	cursor, err = l.engine.Cursor(ctx, name)
+	must(t, err)
+	have, _ := cursor.Position().MarshalBinary()
+	if want, _ := at.MarshalBinary(); !bytes.Equal(have, want) {
+		t.Errorf("the cursor is at %x, want %x", have, want)
 	}
 }

@@ -27,7 +27,9 @@ type Once struct {
 	// one. 0 means 65536 if For is set; at most 4194304.
 	Ids int
 	// For is how long an id is remembered, by the time that is logged with its event, if it
-	// is not forgotten for newer ones before. 0 means for as long as there is room.
+	// is not forgotten for newer ones before. 0 means for as long as there is room. With
+	// For alone a busy table may remember 65536 ids in each of 4096 partitions, which is
+	// some 12 GB: say how many Ids it needs.
 	For time.Duration
 }
 
@@ -145,8 +147,8 @@ func (b *binding[K, S, E, R]) appendStamped(block []byte, hash uint64, key []byt
 		}
 	}
 	longer, n := shard.EndOp(longer, at)
-	if n -= shard.StampBytes; n > b.engine.options.EventBytesMax {
-		return longer[:at], b.engine.tooLarge(len(key), n)
+	if n -= shard.StampBytes; n > b.eventMax {
+		return longer[:at], b.tooLarge(n)
 	}
 	return longer, nil
 }

@@ -89,12 +89,14 @@ type stream struct {
 // openStream takes a name, and finds out how far it had come. Its position is 0 at first.
 // A name that is new is written down before anything can bear it.
 func (e *Engine) openStream(ctx context.Context, kind, table, name string) (*stream, error) {
+	if len(name) > nameBytesMax || strings.ContainsRune(name, '/') {
+		return nil, fmt.Errorf("keyfold: a %s needs a name of at most %d bytes without a slash, not %q", kind, nameBytesMax, name)
+	}
 	s := &stream{engine: e, kind: kind, name: table + "/" + name}
 	if !e.holders.take(kind + "/" + s.name) {
 		return nil, fmt.Errorf("%w: %s %q of table %q", ErrNameInUse, kind, name, table)
 	}
-	err := s.find(ctx, table)
-	if err != nil {
+	if err := s.find(ctx, table); err != nil {
 		s.close()
 		return nil, err
 	}
@@ -118,7 +120,7 @@ func (s *stream) find(ctx context.Context, table string) error {
 			return err
 		}
 		for name := range names {
-			if strings.HasPrefix(name, table+"/") {
+			if tableOf(name) == table {
 				count++
 			}
 		}
@@ -128,6 +130,23 @@ func (s *stream) find(ctx context.Context, table string) error {
 	}
 	s.nonce = rand.Uint64() | 1
 	return s.keep(ctx, 0)
+}
+
+// tableOf is the table of a stream. The names of tables may have slashes, those of streams
+// have none.
+func tableOf(stream string) string { return stream[:max(strings.LastIndexByte(stream, '/'), 0)] }
+
+// sourceName is the name of one source of those that have a name together.
+func sourceName(name string, partition int) string { return fmt.Sprintf("%s#%d", name, partition) }
+
+// bears says whether a stream is the producer, or one of the sources, of a name.
+func bears(kind, stream, name string) bool {
+	if kind == kindProducer {
+		return stream == name
+	}
+	partition, ok := strings.CutPrefix(stream, name+"#")
+	_, err := strconv.Atoi(partition)
+	return ok && err == nil
 }
 
 // decode reads a position: nonce and number, in text.
@@ -170,8 +189,7 @@ func (t *Table[K, S, E, R]) Forget(ctx context.Context, name string) error {
 			return err
 		}
 		for full := range names {
-			rest, ok := strings.CutPrefix(full, t.Name()+"/"+name)
-			if !ok || rest != "" && (kind != kindSource || !strings.HasPrefix(rest, "#")) {
+			if tableOf(full) != t.Name() || !bears(kind, full[len(t.Name())+1:], name) {
 				continue
 			}
 			if !e.holders.take(kind + "/" + full) {

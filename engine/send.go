@@ -134,11 +134,6 @@ func (e *Engine) slot(free *shard.FreeList, sink func(*shard.Slot) shard.Sink) (
 	return s, nil
 }
 
-func (e *Engine) tooLarge(key, event int) error {
-	return fmt.Errorf("%w: a key of %d bytes (at most %d) and an event of %d (at most %d); see Options.KeyBytesMax and EventBytesMax",
-		ErrTooLarge, key, e.options.KeyBytesMax, event, e.options.EventBytesMax)
-}
-
 func encodeError(table, what string, err error) error {
 	return fmt.Errorf("keyfold: table %q: encode the %s: %w", table, what, err)
 }

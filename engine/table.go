@@ -117,7 +117,7 @@ func (t *Table[K, S, E, R]) Spec() Spec[K, S, E, R] { return t.spec }
 // Name is the name of the table.
 func (t *Table[K, S, E, R]) Name() string { return t.spec.Name }
 
-// A Definition is a *Table of whatever types.
+// A Definition is a *Table of whatever types, or what Dropped returns.
 type Definition interface {
 	// Name is the name of the table.
 	Name() string
@@ -205,7 +205,11 @@ func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
 	if b.once, _ = t.spec.Once.complete(); b.once.on() {
 		b.result, _ = valueCodec(t.spec.ResultCodec, "ResultCodec")
 	}
-	b.dense = b.key.dense > 0 && b.key.dense <= e.options.KeyBytesMax && b.event.dense > 0 && b.event.dense <= e.options.EventBytesMax
+	b.keyMax, b.eventMax = e.options.KeyBytesMax, e.options.EventBytesMax
+	if t.hidden { // what the engine writes for itself is not for the user to bound
+		b.keyMax, b.eventMax = max(b.keyMax, 2*positionBytesMax), max(b.eventMax, positionBytesMax)
+	}
+	b.dense = b.key.dense > 0 && b.key.dense <= b.keyMax && b.event.dense > 0 && b.event.dense <= b.eventMax
 	if b.dense {
 		b.form = shard.NewOpForm(id, b.key.dense, b.event.dense)
 	}
