@@ -426,3 +426,19 @@ func TestQueuedSyncsAreSyncs(t *testing.T) {
 		must(t, e.Close())
 	}
 }
+
+// Goal: options that mean nothing are refused, and not taken for something else.
+func TestOptionsOfStreamsThatMeanNothingAreRefused(t *testing.T) {
+	ctx := context.Background()
+	table := counters("a")
+	l := newLab(t, smallStore(), table)
+	_, ack := table.Producer(engine.ProducerOptions[string, int64]{Ack: 9})
+	_, producer := table.Producer(engine.ProducerOptions[string, int64]{InFlightMax: -1})
+	_, source := table.Consume(ctx, &roll{}, engine.SourceOptions[string, int64]{InFlightMax: -1})
+	_, workers := l.engine.Replay(ctx, engine.ReplayOptions{Workers: -1})
+	for what, err := range map[string]error{"Ack": ack, "InFlightMax": producer, "InFlightMax of a source": source, "Workers": workers} {
+		if word, _, _ := strings.Cut(what, " "); err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

@@ -111,17 +111,29 @@ func (b *buffer) add(op []byte) {
 	b.count++
 }
 
-// Producer returns a producer for the table.
+// completeInFlight fills in the default of an InFlightMax, or says what is wrong with it.
+func completeInFlight(n *int) error {
+	setDefault(n, inFlightDefault)
+	if *n < 0 {
+		return fmt.Errorf("keyfold: InFlightMax must not be negative, as %d is", *n)
+	}
+	return nil
+}
+
+// Producer returns a producer for the table. It refuses an Ack that the engine cannot give,
+// as Do does.
 func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K, S, E, R], error) {
 	b, err := t.bound()
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer[K, S, E, R]{binding: b, options: options, scratch: make([]byte, 1)}
-	setDefault(&p.options.InFlightMax, inFlightDefault)
-	if options.Ack == Durable && b.engine.options.Sync == SyncNever {
-		return nil, ErrNeverDurable
+	if err := b.engine.admit(context.Background(), options.Ack); err != nil {
+		return nil, err
 	}
+	if err := completeInFlight(&options.InFlightMax); err != nil {
+		return nil, err
+	}
+	p := &Producer[K, S, E, R]{binding: b, options: options, scratch: make([]byte, 1)}
 	if p.slot, err = b.engine.spareSlot(); err != nil {
 		return nil, err
 	}
@@ -140,7 +152,8 @@ func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K
 // Send sends an event for key k. It keeps nothing of its arguments, and returns
 // before the event is acknowledged; Flush tells about that. It waits while the inbox
 // of the shard is full or too many events are in flight, at most until ctx ends.
-// After an error the event was not sent.
+// After an error the event was not sent. A function of a table must not call it: what is
+// sent there is sent again by a replay.
 func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
 	if p.closed {
 		return ErrClosed

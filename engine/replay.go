@@ -144,7 +144,7 @@ func Replay(ctx context.Context, dir string, options ReplayOptions, steps ...Rep
 	}
 	e := &Engine{dir: filepath.Clean(dir), options: o}
 	if _, err := o.Environment.FS.Lstat(e.path(manifestName)); err != nil {
-		return Replayed{}, fmt.Errorf("keyfold: there is no store: %w", err)
+		return Replayed{}, fmt.Errorf("%w in %s: %w", ErrNoStore, e.dir, err)
 	}
 	if err := e.enter(); err != nil {
 		return Replayed{}, err
@@ -195,6 +195,9 @@ type replaying struct {
 
 func (e *Engine) replay(ctx context.Context, options *ReplayOptions, steps []ReplayStep, former []shard.TrailSource, live func(int) []shard.TrailSource) (report Replayed, err error) {
 	began := time.Now()
+	if options.Workers < 0 {
+		return report, fmt.Errorf("keyfold: ReplayOptions.Workers must not be negative, as %d is", options.Workers)
+	}
 	r := &replaying{options: options, since: -1 << 63, until: 1<<63 - 1}
 	if !options.Since.IsZero() {
 		r.since = options.Since.UnixNano()

@@ -98,7 +98,7 @@ func (c *check) prepare(tables []Definition) error {
 		return err
 	}
 	if m == nil || !m.Ready {
-		return fmt.Errorf("keyfold: there is no store in %s", c.dir)
+		return fmt.Errorf("%w in %s", ErrNoStore, c.dir)
 	}
 	_, err = c.identify(m, tables)
 	return err

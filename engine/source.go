@@ -121,7 +121,9 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 	if err := b.engine.admit(ctx, options.Ack); err != nil {
 		return nil, err
 	}
-	setDefault(&options.InFlightMax, inFlightDefault)
+	if err := completeInFlight(&options.InFlightMax); err != nil {
+		return nil, err
+	}
 	shards := b.engine.shards()
 	home := int(b.engine.sources.Add(1)-1) % len(shards)
 	r := &reader[K, S, E, R]{

@@ -19,7 +19,8 @@ import (
 	"github.com/keyfold/keyfold/wal"
 )
 
-// ErrNoStore is matched by the error of Verify when there is no store in the directory.
+// ErrNoStore is matched by the errors of Verify, Inspect, Salvage, Replay and ReplayCheck when
+// there is no store in the directory.
 var ErrNoStore = errors.New("keyfold: there is no store")
 
 // VerifyOptions say how Verify looks at a store. The zero VerifyOptions are right.
