@@ -52,10 +52,7 @@ func (c *inspectCommand) whole(p *process, out *printer) error {
 	} else if describe(out, v); len(v.Faults) > 0 {
 		out.line("faults", "%d; keyfold verify says which", len(v.Faults))
 	}
-	if out.err != nil {
-		return out.err
-	}
-	return code(v)
+	return errors.Join(code(v), out.err)
 }
 
 // keys shows keys of a table.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/keyfold/keyfold/engine"
@@ -181,4 +182,22 @@ func TestSalvageSaysWhatItDropsAndWritesOnlyWhenTold(t *testing.T) {
 	keyfold(t, "salvage", dir, "--write", "--to", to).wants(t, "a directory that is there", exitFailed, "is there already")
 	keyfold(t, "verify", to).wants(t, "what was written", exitFine, "verdict     whole")
 	keyfold(t, "salvage", dir, "--json").wants(t, "as JSON", exitDamaged, `"losses":`, `"notes": [`)
+}
+
+// A gone is an output that nobody reads any more.
+type gone struct{}
+
+func (gone) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+// Goal: the exit code tells of damage also when nobody reads the rest.
+func TestTheCodeTellsOfDamageWhenNobodyReads(t *testing.T) {
+	dir := store(t)
+	damage(t, dir, "MANIFEST")
+	for _, command := range []string{"verify", "inspect"} {
+		var errs bytes.Buffer
+		code := start(&process{ctx: t.Context(), stdout: gone{}, stderr: &errs, args: []string{command, dir}})
+		if code != exitRefused || errs.Len() > 0 {
+			t.Errorf("%s: code %d, want %d; it says %q", command, code, exitRefused, errs.String())
+		}
+	}
 }

@@ -86,15 +86,16 @@ func start(p *process) int {
 	if err == nil && run != nil {
 		err = run()
 	}
-	if err == nil || errors.Is(err, syscall.EPIPE) { // nobody reads any more
-		return exitFine
-	}
 	e, ok := errors.AsType[*exitError](err)
-	if !ok || e.err != nil {
+	unread := errors.Is(err, syscall.EPIPE) // nobody reads any more, but the code tells
+	if err != nil && !unread && (!ok || e.err != nil) {
 		fmt.Fprintf(p.stderr, "keyfold: %s\n", sentence(err))
 	}
-	if ok {
+	switch {
+	case ok:
 		return e.code
+	case err == nil || unread:
+		return exitFine
 	}
 	return exitFailed
 }

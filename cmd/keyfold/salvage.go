@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/keyfold/keyfold/engine"
@@ -33,8 +34,8 @@ func (c *salvageCommand) Run(p *process) error {
 	} else {
 		salvaged(out, found)
 	}
-	if out.err == nil && len(found.Losses)+len(found.Notes) > 0 {
-		return &exitError{code: exitDamaged}
+	if len(found.Losses)+len(found.Notes) > 0 {
+		return errors.Join(&exitError{code: exitDamaged}, out.err)
 	}
 	return out.err
 }

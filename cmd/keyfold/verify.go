@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -28,10 +29,7 @@ func (c *verifyCommand) Run(p *process) error {
 		faults(out, v)
 		verdict(out, v)
 	}
-	if out.err != nil {
-		return out.err
-	}
-	return code(v)
+	return errors.Join(code(v), out.err)
 }
 
 // judgement is a verification with its verdict, in JSON.
