@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/keyfold/keyfold/bench/input"
@@ -71,7 +71,7 @@ func (c *skewCommand) options() (o skew.Options, err error) {
 		return o, err
 	}
 	for _, mode := range c.Modes {
-		if !strings.Contains(" balanced off advised automatic ", " "+mode+" ") {
+		if !slices.Contains(skew.Modes(), skew.Mode(mode)) {
 			return o, fmt.Errorf("--modes: %q is none of %v", mode, skew.Modes())
 		}
 	}
@@ -136,12 +136,17 @@ func (c *skewCommand) runs(p *process, r *report.Result, o skew.Options, dir str
 func skewRow(w io.Writer, run *report.SkewRun) {
 	fmt.Fprintf(w, "%-10seven %s events/s, p99 %s; %s verified\n", run.Mode, report.Count(int64(run.Even)), report.Nanos(run.P99Even), report.Count(run.Keys))
 	for i, s := range run.Shifts {
-		moving := ""
+		beside, moving := "", ""
+		if s.OfBalanced > 0 { // a balanced run came before
+			beside = fmt.Sprintf(", %.2f of balanced; not back to 0.85", s.OfBalanced)
+			if s.BackSeconds >= 0 {
+				beside = fmt.Sprintf(", %.2f of balanced; back to 0.85 after %.1f s", s.OfBalanced, s.BackSeconds)
+			}
+		}
 		if s.Moves > 0 {
 			moving = fmt.Sprintf("; p99 during %d moves %s", s.Moves, report.Nanos(s.P99Moving))
 		}
-		fmt.Fprintf(w, "%-10sshift %d: %s events/s, %.2f of balanced; back to 0.85 after %.1f s%s\n", "", i+1,
-			report.Count(int64(s.Rate)), s.OfBalanced, s.BackSeconds, moving)
+		fmt.Fprintf(w, "%-10sshift %d: %s events/s%s%s\n", "", i+1, report.Count(int64(s.Rate)), beside, moving)
 	}
 }
 

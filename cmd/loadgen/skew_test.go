@@ -33,7 +33,7 @@ func TestSkewStoresARunForEachMode(t *testing.T) {
 // Goal: the events of a file are taken as they come.
 func TestSkewOfAFile(t *testing.T) {
 	out := loadgen(t, "", "skew", "--in", "../../testdata/flights-2k.ndjson", "--even=100ms", "--phase=100ms", "--shifts=1", "--modes=off", "--ack=applied")
-	if out.code != exitFine || !strings.Contains(out.err, "flights-2k.ndjson key .origin") {
+	if out.code != exitFine || !strings.Contains(out.err, "flights-2k.ndjson key .origin") || strings.Contains(out.out, "balanced") {
 		t.Fatalf("%+v", out)
 	}
 }
@@ -41,6 +41,7 @@ func TestSkewOfAFile(t *testing.T) {
 func TestWrongSkewsAreToldInOneSentence(t *testing.T) {
 	for name, c := range map[string]wrong{
 		"no mode":       {[]string{"skew", "--modes=good"}, exitUsage, "--modes"},
+		"two in one":    {[]string{"skew", "--modes=off advised"}, exitUsage, "--modes"},
 		"one shard":     {[]string{"skew", "--shards=1"}, exitUsage, "shards"},
 		"odd":           {[]string{"skew", "--hot=7"}, exitUsage, "hot partitions"},
 		"all hot":       {[]string{"skew", "--hot-part=100%"}, exitUsage, "hot"},
