@@ -219,7 +219,7 @@ func (e *Engine) attach(tables []Definition, ids []int) error {
 
 // start makes the shards run and opens the tables.
 func (e *Engine) start(states []*shard.State, began time.Time) error {
-	cpus := e.options.cpus()
+	cpus := e.options.cpus(len(states))
 	r := &route{owner: e.owners, versions: make([]uint16, e.manifest.Shards)}
 	var shards []*shard.Shard
 	for i, state := range states {

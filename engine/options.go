@@ -132,11 +132,11 @@ type Options struct { //tidy:ignore size: one flat struct, so that a literal nam
 	Progress func(shard int, done, total int64)
 	// Rebalance says what becomes of an imbalance between shards.
 	Rebalance RebalanceMode
-	// Logger is told what an operator must know: what Open has found, that a shard has
-	// failed, is read-only or takes events again, that a snapshot has failed, that Move has
-	// moved a partition. nil means
-	// that nothing is logged. Its handler runs on a goroutine of the engine, which Close
-	// waits for; it must not close the engine.
+	// Logger is told what an operator must know: what Open has found; that a shard has
+	// failed, is read-only or takes events again; that a snapshot or an OnTimer has failed;
+	// that partitions have moved, or could not; once a minute at most, which should move,
+	// and which no move helps. nil means that nothing is logged. Its handler runs on a
+	// goroutine of the engine, which Close waits for; it must not close the engine.
 	Logger *slog.Logger
 	// Environment replaces the disk and the clock. It is for package enginetest; nil
 	// means the operating system's.
@@ -227,9 +227,9 @@ func (o *Options) device() wal.DeviceKind {
 	return wal.Library
 }
 
-// cpus says for each shard which CPU to pin it to, or -1.
-func (o *Options) cpus() []int {
-	cpus := make([]int, o.Shards)
+// cpus says for each of count shards which CPU to pin it to, or -1.
+func (o *Options) cpus(count int) []int {
+	cpus := make([]int, count)
 	for i := range cpus {
 		cpus[i] = -1
 	}
@@ -240,7 +240,7 @@ func (o *Options) cpus() []int {
 		return cpus
 	}
 	allowed, err := affinity.Allowed()
-	if err != nil || len(allowed) < o.Shards {
+	if err != nil || len(allowed) < count {
 		return cpus
 	}
 	for i := range cpus {

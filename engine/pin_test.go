@@ -10,7 +10,7 @@ import (
 )
 
 // Goal: the zero Options leave the CPUs of the host alone, and PinOn takes one for a
-// shard where the system allows it. Calls come through either way.
+// shard where the system allows it, also for one that Resize makes. Calls come through either way.
 func TestShardsArePinnedOnlyWhenTold(t *testing.T) {
 	_, limited := affinity.Quota()
 	allowed, err := affinity.Allowed()
@@ -30,6 +30,12 @@ func TestShardsArePinnedOnlyWhenTold(t *testing.T) {
 		must(t, err)
 		if got := stats.Shards[0].Pinned; got != c.pinned {
 			t.Errorf("Pin %d: pinned is %v, want %v", c.pin, got, c.pinned)
+		}
+		must(t, eng.Resize(t.Context(), 2))
+		stats, err = eng.Stats(context.Background())
+		must(t, err)
+		if got := stats.Shards[1].Pinned; got != (c.pinned && len(allowed) > 1) {
+			t.Errorf("Pin %d: pinned is %v of a shard that Resize has made", c.pin, got)
 		}
 		must(t, eng.Close())
 	}

@@ -11,7 +11,8 @@ import (
 
 // Resize makes another number of shards own the partitions while the engine runs, as
 // few of which as possible move, some dozens at a time, as by Move. Shares differ by at
-// most one partition afterwards. Shards that are missing are made first. Shards that are
+// most one partition afterwards. Shards that are missing are made first, and with PinOn
+// pinned if there is a CPU for each. Shards that are
 // too many stay, without partitions, and cost a stack and an inbox: the sources that
 // they poll go on. The next Open goes by Options.Shards.
 //
@@ -70,9 +71,9 @@ func (e *Engine) grow(count int) error {
 		return closeUnless(false, states, err)
 	}
 	e.manifest.Shards = count // the manifest is only read and written in turn
-	fleet := slices.Clone(old)
+	fleet, cpus := slices.Clone(old), e.options.cpus(count)
 	for i, state := range states {
-		s, err := shard.New(e.shardConfig(&next, len(old)+i, -1), state)
+		s, err := shard.New(e.shardConfig(&next, len(old)+i, cpus[len(old)+i]), state)
 		if err != nil {
 			e.unsure = err
 			return closeUnless(false, states, err)
