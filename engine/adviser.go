@@ -23,7 +23,11 @@ const (
 )
 
 // A Move gives a partition to another shard.
-type Move = balance.Move
+type Move struct {
+	Partition uint32  // its number
+	From, To  int     // shards
+	Load      float64 // of the partition, as in Advice
+}
 
 // Advice says what would relieve the busiest shard. Loads are shares of the time of a
 // shard's goroutine, 1 at most, averaged over about a second.
@@ -129,13 +133,21 @@ func (a *adviser) look(ctx context.Context) {
 		return
 	}
 	plan := a.planner.Plan(a.sample())
-	next := &Advice{Moves: plan.Moves, Before: plan.Before, After: plan.After, TooHot: plan.Stuck.Load, Partition: plan.Stuck.Partition}
+	next := &Advice{Moves: movesOf(plan), Before: plan.Before, After: plan.After, TooHot: plan.Stuck.Load, Partition: plan.Stuck.Partition}
 	before := a.engine.operator.advice()
 	a.latest.Store(next)
 	a.tell(before, next)
 	if a.engine.options.Rebalance == RebalanceAutomatic {
 		a.follow(ctx, plan.Moves)
 	}
+}
+
+// movesOf are the moves of a plan.
+func movesOf(plan balance.Plan) (moves []Move) {
+	for _, m := range plan.Moves {
+		moves = append(moves, Move(m))
+	}
+	return moves
 }
 
 // ask gets the loads of the shards, but for those that are asleep: they have done nothing
@@ -183,10 +195,10 @@ func (a *adviser) sample() balance.Sample {
 
 // follow makes moves, those between the same two shards together. Those that fail are not
 // tried again for a while.
-func (a *adviser) follow(ctx context.Context, moves []Move) {
+func (a *adviser) follow(ctx context.Context, moves []balance.Move) {
 	for len(moves) > 0 {
 		first := moves[0]
-		var together, others []Move
+		var together, others []balance.Move
 		var partitions []uint32
 		for _, m := range moves {
 			if m.From == first.From && m.To == first.To {
@@ -210,7 +222,7 @@ func (a *adviser) follow(ctx context.Context, moves []Move) {
 }
 
 // moved tells the planner what has become of moves.
-func (a *adviser) moved(moves []Move) {
+func (a *adviser) moved(moves []balance.Move) {
 	owner := a.engine.route.Load().owner
 	for _, m := range moves {
 		if int(owner[m.Partition]) == m.To {

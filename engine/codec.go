@@ -31,7 +31,7 @@ func keyCodec[K any](user Codec[K]) (codec[K], error) {
 	}
 	l, err := layout.KeyOf(reflect.TypeFor[K]())
 	if err != nil {
-		return codec[K]{}, fmt.Errorf("key: %w; or give the Spec a KeyCodec", err)
+		return codec[K]{}, fmt.Errorf("key: %w", err)
 	}
 	return layoutCodec[K](l), nil
 }
@@ -42,7 +42,7 @@ func valueCodec[T any](user Codec[T], field string) (codec[T], error) {
 	}
 	l, err := layout.Of(reflect.TypeFor[T]())
 	if err != nil {
-		return codec[T]{}, fmt.Errorf("%w; or give the Spec a %s", err, field)
+		return codec[T]{}, err // it says what to do
 	}
 	return layoutCodec[T](l), nil
 }

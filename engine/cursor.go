@@ -13,12 +13,24 @@ import (
 // is kept is durable, in snapshots and in backups, where it is never ahead of the changes
 // that the backup has.
 //
-// A reader whose effects are in other tables of the engine does each of them once like this:
+// A reader whose effects are in other tables of the engine does each of them once like this
+// (examples/projection has all of it):
 //
-//	changes, _ := orders.Changes(ctx, cursor.Position(), engine.ChangesOptions{})
+//	changes, err := orders.Changes(ctx, cursor.Position(), engine.ChangesOptions{})
+//	if err != nil {
+//		return err
+//	}
+//	defer changes.Close()
 //	for change, err := range changes.All(ctx) {
-//		revenue.DoOnce(ctx, change.ID("revenue"), change.Event.Product, change.Event.Cents)
-//		cursor.Commit(ctx, changes.Position()) // now and then
+//		if err != nil {
+//			return err
+//		}
+//		if _, err := revenue.DoOnce(ctx, change.ID("revenue"), change.Event.Product, change.Event.Cents); err != nil {
+//			return err
+//		}
+//		if err := cursor.Commit(ctx, changes.Position()); err != nil { // now and then will do
+//			return err
+//		}
 //	}
 //
 // Nothing is atomic there but each event, and need not be: a crash between an effect and the
@@ -40,8 +52,9 @@ const (
 	cursorPiece = 64
 )
 
-// Cursor returns the cursor of a name of 1 to 255 bytes; one that was never committed is in
-// front of the first event. Errors are those of Table.Get.
+// Cursor returns the cursor of a name of 1 to 255 bytes without a slash; one that was never
+// committed is in front of the first event. Errors are those of Table.Get, and ErrPosition
+// if what is kept cannot be read.
 func (e *Engine) Cursor(ctx context.Context, name string) (*Cursor, error) {
 	if name == "" || len(name) > nameBytesMax || strings.ContainsRune(name, '/') {
 		return nil, fmt.Errorf("keyfold: a cursor needs a name of 1 to %d bytes without a slash, not %q", nameBytesMax, name)
@@ -109,8 +122,10 @@ func (c *Cursor) Commit(ctx context.Context, p Position) error {
 	return nil
 }
 
-// ID is the id of what a reader of a name does because of the change, for DoOnce: the same
-// whenever the change is handed out to it. Effects on several keys may have the same id.
+// ID is the id of what a reader of a name does because of the change, for DoOnce on tables
+// of the same engine: the same whenever the change is handed out to it. Effects on several
+// keys may have the same id. A table that several engines feed needs names that tell the
+// engines apart.
 func (c *Change[K, E]) ID(reader string) (id EventID) {
 	binary.LittleEndian.PutUint64(id[:], xxh3.HashString(reader))
 	binary.LittleEndian.PutUint64(id[8:], uint64(c.Partition)<<48|c.Sequence)

@@ -40,8 +40,8 @@ func (c *call[K, S, E, R]) release() {
 const blockBytesKept = 4 << 10
 
 // Do sends an event for key k and returns what Apply answered, once the event has
-// come as far as ack says: Durable if it is left out. It keeps nothing of its
-// arguments.
+// come as far as ack says: Durable if it is left out; of several acks the first counts.
+// It keeps nothing of its arguments.
 //
 // While the inbox of the shard is full Do waits for room, at most until ctx ends:
 // then the event was not done, and the error is that of ctx. Once the event is

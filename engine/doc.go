@@ -8,6 +8,13 @@
 // together; and [Table.Consume] has the shards read a [Source] themselves. [Table.Get],
 // [Table.View] and [Table.All] read.
 //
+// [Table.DoOnce] does an event once however often it is sent, and named producers and
+// sources know where to go on. Timers and [TTL] change a state when nothing comes.
+// [Table.Changes] hands out what was accepted, from any [Position] on, and a [Cursor]
+// remembers one; [Replay] folds a kept log into other tables. [Spec.Upgrades] lift what an
+// older program has written. [Engine.Backup] and [Restore], [Verify] and [Salvage] are for
+// operators, as is [Engine.Stats].
+//
 // # Words
 //
 // An event is the unit that is ordered, logged and acknowledged. The hash of its key
@@ -22,10 +29,11 @@
 // # What is promised
 //
 // Events with equal keys are applied one at a time, in the order they were admitted.
-// The calls of one goroutine through one door, Do or one Producer, are admitted in
-// its order, and the records of a Source in theirs; between two doors, after a Flush. In the terminology of the Go memory
-// model, the start of a call that sends an event "synchronizes before" the Check and
-// Apply for that event, and those before the return of the call that acknowledged it.
+// The calls of one goroutine through one way in, Do or one Producer, are admitted in its
+// order, and the records of a Source in theirs; between two ways, after a Flush. In the
+// terminology of the Go memory model, the start of a call that sends an event
+// "synchronizes before" the Check and Apply for that event, and those before the return
+// of the call that acknowledged it.
 //
 // When a call at [Durable] returns nil, the effect of its event is there, once, after
 // any crash of the process, the kernel or the power, provided that the disk keeps
@@ -42,6 +50,6 @@
 // no random source, no I/O; [Context] has a logged time and a repeatable random
 // source. Functions of a table run on the shard goroutine, and hold up every key of
 // that shard while they run. They must not call the engine: such a call is refused
-// with [ErrInside]. If one panics, its caller gets the error and the state is as it
-// was before.
+// with [ErrInside]; [Producer.Send] finds out only when a buffer must leave. If one
+// panics, its caller gets the error and the state is as it was before.
 package engine

@@ -205,8 +205,9 @@ func (c *crowd) check(what string) {
 }
 
 // Goal: nobody who sends events, reads or scans notices that partitions move and the
-// number of shards changes, and what was acknowledged survives. Method: many of all kinds on a few partitions, which move
-// all the time, then a close or a crash, again and again. Longer: -moves 10000.
+// number of shards changes, and what was acknowledged survives. Method: many of all kinds
+// on a few partitions, which move all the time, then a close or a crash, again and again.
+// Longer: -moves 10000.
 func TestNobodyNoticesMovesUnderLoad(t *testing.T) {
 	const partitions, shards, lives = 8, 3, 4
 	table := ordered("ordered")

@@ -77,7 +77,8 @@ func recode[S any](codec *codec[S], state *S) (copied S, err error) {
 // applied state, which a crash may still take back by one group commit, unless
 // OnlyDurable is given. It waits behind what was sent to the shard before. Errors:
 // those of ctx, ErrClosed, ErrTooLarge, ErrShardFailed, ErrInside, ErrOverloaded, and with
-// OnlyDurable ErrReadOnly while the partition comes to a shard that has no room for it.
+// OnlyDurable ErrNeverDurable in an engine that never syncs, and ErrReadOnly while the
+// partition comes to a shard that has no room for it.
 func (t *Table[K, S, E, R]) Get(ctx context.Context, k K, options ...ReadOption) (state S, ok bool, err error) {
 	err = t.read(ctx, k, nil, options, func(r *lookup[K, S]) { state, ok = r.state, r.found })
 	return state, ok, err

@@ -13,6 +13,7 @@
 //			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 //			return
 //		}
+//		w.Header().Set("Content-Type", metrics.ContentType)
 //		_ = metrics.Write(w, metrics.Of(stats))
 //	})
 //

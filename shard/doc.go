@@ -103,8 +103,9 @@
 //
 // When a timer or a deadline of a key is due, the shard makes an operation of it, with the
 // stamp 3. It is carried out between two runs, at most one of each partition at a time, and
-// logged; without room for its record nothing is fired. It counts in the sequence of its partition like that of an event. A replay fires
-// nothing itself: it carries out what the log says.
+// logged; without room for its record nothing is fired. It counts in the sequence of its
+// partition like that of an event. A replay fires nothing itself: it carries out what the
+// log says.
 //
 //	offset  size  field     of the event bytes
 //	     0     1  what      0 the timer, 1 the deadline of the key; bit 7: the table's

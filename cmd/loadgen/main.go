@@ -9,6 +9,7 @@
 //	loadgen replay-check DIR  fold the log of a store twice, and compare with its snapshots
 //	loadgen replay DIR        fold the log that a run has kept again, into another store
 //	loadgen crash             kill a process under load again and again
+//	loadgen restart           kill one under full load, and time the opening of what it left
 //	loadgen profile FILE      where the time went in a CPU profile, or what changed
 //	loadgen limit             the engine beside what the machine could do without it
 //	loadgen find-max          the highest rate that keeps a limit of latency

@@ -27,13 +27,15 @@ type Usage struct{ Minute, Used, Asked int64 }
 type Verdict struct {
 	Allowed bool
 	Left    int64 // in this minute
-	Number  int64 // of all requests of the user
+	Number  int64 // of the requests of the user since he was last forgotten
 }
 
-// newLimits declares the table. Ids are remembered for an hour, 4096 in a partition.
+// newLimits declares the table. Ids are remembered for an hour, 4096 in a partition. A user
+// who is quiet for two minutes is forgotten: anybody can think of a new name, and states
+// lie in memory.
 func newLimits() *engine.Table[string, Usage, struct{}, Verdict] {
 	return engine.NewTable(engine.Spec[string, Usage, struct{}, Verdict]{
-		Name: "limits", Once: engine.Once{Ids: 4096, For: time.Hour},
+		Name: "limits", Once: engine.Once{Ids: 4096, For: time.Hour}, TTL: engine.TTL{Idle: 2 * time.Minute},
 		Apply: func(c *engine.Context[string], s *Usage, _ struct{}) Verdict {
 			if minute := c.Now().Unix() / 60; minute != s.Minute {
 				s.Minute, s.Used = minute, 0
