@@ -82,6 +82,11 @@ func isBad(err error) bool {
 // behind it ends with its last frame.
 func (r *Reader) seek() error {
 	s := &r.scanner
+	if !r.open && r.segment != 0 { // it was closed, perhaps in the middle
+		if err := r.enter(r.segment); err != nil {
+			return err
+		}
+	}
 	if r.open && r.off >= s.window.size {
 		if err := s.window.renew(); err != nil {
 			return fmt.Errorf("wal: %w", err)
@@ -93,10 +98,16 @@ func (r *Reader) seek() error {
 	if err := r.Close(); err != nil {
 		return err
 	}
-	if err := s.window.open(s.fs, segmentPath(s.dir, s.next+1)); err != nil {
+	r.off = 0
+	return r.enter(s.next + 1)
+}
+
+// enter opens a segment.
+func (r *Reader) enter(segment uint64) error {
+	if err := r.scanner.window.open(r.scanner.fs, segmentPath(r.scanner.dir, segment)); err != nil {
 		return fmt.Errorf("wal: open a segment: %w", err)
 	}
-	r.open, r.segment, r.off = true, s.next+1, 0
+	r.open, r.segment = true, segment
 	return nil
 }
 
