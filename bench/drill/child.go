@@ -35,6 +35,9 @@ type Orders struct {
 	Rate      float64 `json:"rate"`
 	// Moves says that partitions move between the shards meanwhile, at random.
 	Moves bool `json:"moves"`
+	// Again are the orders of the child before, whose events are sent again under their ids
+	// unless they are known to be acknowledged; nil if events have none.
+	Again *Orders `json:"again,omitempty"`
 	// Rest: send nothing, close the store and end.
 	Rest bool `json:"rest"`
 }
@@ -92,6 +95,9 @@ func Child(ctx context.Context, orders string, parent io.Reader, open Opener) er
 }
 
 func (o *Orders) do(ctx context.Context, t bench.Target) error {
+	if err := o.settle(ctx, t); err != nil {
+		return err
+	}
 	if err := writeFound(ctx, t, o.file("found")); err != nil {
 		return err
 	}
@@ -159,6 +165,10 @@ func (o *Orders) survives() bool { return o.Store.Ack != "applied" }
 // errEnough ends the pass over a stream behind the last event that was sent.
 var errEnough = errors.New("drill: enough")
 
+// mustHold says whether the store must hold an event that a child may have sent, when the
+// next one has found its states: with ids that one has settled all of them.
+func (o *Orders) mustHold(acked bool) bool { return o.Store.Once > 0 || acked && o.survives() }
+
 // replay calls fn with each event that the child with these orders may have sent, in
 // order, and says whether it was acknowledged.
 func (o *Orders) replay(fn func(e workload.Event, acked bool)) error {
@@ -179,7 +189,7 @@ func (o *Orders) replay(fn func(e workload.Event, acked bool)) error {
 			return errEnough
 		}
 		if m := marks[bench.ProducerOf(e.Key, o.Producers)]; e.Ordinal < m.Sent {
-			fn(e, e.Ordinal < m.Acked && o.survives())
+			fn(e, e.Ordinal < m.Acked)
 		}
 		return nil
 	})

@@ -26,7 +26,7 @@ type Options struct {
 	Work string
 	// Store is what to open. With Shards 0 the count changes now and then, with the
 	// Device AnyDevice the device. Every other child or so has its shards
-	// read, every other one its syncs queued, and every other one its partitions move.
+	// read, unless events have ids, every other one its syncs queued, and every other one its partitions move.
 	Store store.Options
 	// Keys and Dist are those of the streams; Producers, Window and Rate say how they
 	// are sent.
@@ -63,6 +63,9 @@ func (o *Options) Check() error {
 	if _, err := workload.NewGenerator(workload.Generated{Keys: o.Keys, Dist: o.Dist}); err != nil {
 		return err
 	}
+	if s.Once > 0 && s.Ack == "applied" {
+		return errors.New("drill: what is only applied may be lost behind what is sent again: ids need the ack durable or written")
+	}
 	if o.Kills < 1 {
 		return fmt.Errorf("drill: one child at least must be killed, not %d", o.Kills)
 	}
@@ -80,9 +83,9 @@ type Round struct {
 	// Shards is how many the child had, Device what wrote its log.
 	Shards int
 	Device string
-	// Read says that shards read the events, instead of being sent them, Moves that
-	// partitions moved meanwhile.
-	Read, Moves bool
+	// Read says that shards read the events, instead of being sent them, Batch that they were
+	// sent in batches, and Moves that partitions moved meanwhile.
+	Read, Batch, Moves bool
 	// Alive is how long it was under load.
 	Alive time.Duration
 	// Recovery is what its opening of the store took.
@@ -162,8 +165,20 @@ func (d *drill) orders(rest bool) *Orders {
 		Stream: workload.Generated{Keys: d.Keys, Dist: d.Dist, Seed: d.random.Uint64()},
 		Moves:  d.now.Shards > 1 && d.random.IntN(2) == 0,
 	}
+	o.Store.First = uint64(d.round) << firstBits
+	if o.Store.Once > 0 {
+		o.Store.Batch, o.Store.Read = true, false
+		if d.pending != nil {
+			before := *d.pending
+			before.Again = nil
+			o.Again = &before
+		}
+	}
 	return o
 }
+
+// firstBits leaves room for the events of a child between the ids of two.
+const firstBits = 40
 
 // killOne runs children until one was killed under load.
 func (d *drill) killOne(ctx context.Context) error {
@@ -235,7 +250,7 @@ func (d *drill) judge(o *Orders, r Round) error {
 	if r.Found, err = d.compare(o); err != nil {
 		return err
 	}
-	r.Shards, r.Device, r.Read, r.Moves = o.Store.Shards, o.Store.Device, o.Store.Read, o.Moves
+	r.Shards, r.Device, r.Read, r.Batch, r.Moves = o.Store.Shards, o.Store.Device, o.Store.Read, o.Store.Batch, o.Moves
 	d.add(r)
 	if !r.Found.OK() {
 		return nil // the files stay for whoever looks into it
@@ -253,7 +268,7 @@ func (d *drill) compare(o *Orders) (workload.Finding, error) {
 		return workload.Finding{}, err
 	}
 	if d.pending != nil {
-		err := d.pending.replay(func(e workload.Event, acked bool) { d.audit.Event(e, acked) })
+		err := d.pending.replay(func(e workload.Event, acked bool) { d.audit.Event(e, d.pending.mustHold(acked)) })
 		if err != nil {
 			return workload.Finding{}, err
 		}

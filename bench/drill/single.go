@@ -107,6 +107,6 @@ func (o *Orders) Verify(ctx context.Context, t bench.Target) (workload.Finding, 
 	if err := t.All(ctx, func(key []byte, s *workload.Stats) error { a.Have(key, s); return nil }); err != nil {
 		return workload.Finding{}, err
 	}
-	err = o.replay(func(e workload.Event, acked bool) { a.Event(e, acked) })
+	err = o.replay(func(e workload.Event, acked bool) { a.Event(e, o.mustHold(acked)) })
 	return a.End(), err
 }

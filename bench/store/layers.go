@@ -55,9 +55,10 @@ func (l *Layers) check(o *Options, ack engine.Ack) error {
 	return nil
 }
 
-// id is that of an event: its place, and a mark so that it is never zero.
-func (l *Layers) id(ordinal uint64) (id engine.EventID) {
-	place := l.First + ordinal
+// idOf is the id of an event of a stream that begins at first: its place, and a mark so that
+// it is never zero.
+func idOf(first, ordinal uint64) (id engine.EventID) {
+	place := first + ordinal
 	for i := range 8 {
 		id[i] = byte(place >> (8 * i))
 	}

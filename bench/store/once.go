@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync/atomic"
 
+	"github.com/keyfold/keyfold/bench"
 	"github.com/keyfold/keyfold/bench/workload"
 	"github.com/keyfold/keyfold/engine"
 )
@@ -21,7 +22,7 @@ func (s *folded[S, E, R]) Again() Again {
 // calls are repeated when they are answered, the others are given up first, as by a client
 // who has gone away, so that nobody knows what became of them.
 func (s *folded[S, E, R]) doOnce(ctx context.Context, e workload.Event) error {
-	id, key, event := s.options.id(e.Ordinal), string(e.Key), s.of(e)
+	id, key, event := idOf(s.options.First, e.Ordinal), string(e.Key), s.of(e)
 	if !s.options.resent(e.Ordinal) {
 		_, err := s.table.DoOnce(ctx, id, key, event, s.ack)
 		return err
@@ -65,6 +66,7 @@ type batches[S, E any, R comparable] struct {
 	store *folded[S, E, R]
 	batch *engine.Batch
 	size  int
+	first uint64 // of the layers
 	open  uint64 // events in the batch
 	done  uint64
 	pairs []*repeat[E, R] // in the batch, or waiting for the next one
@@ -81,7 +83,15 @@ type repeat[E, R any] struct {
 }
 
 func newBatches[S, E any, R comparable](s *folded[S, E, R], window int) *batches[S, E, R] {
-	return &batches[S, E, R]{store: s, batch: s.engine.Batch(), size: window}
+	return &batches[S, E, R]{store: s, batch: s.engine.Batch(), size: window, first: s.options.First}
+}
+
+// Repeater is a door for the events of an earlier stream, whose Layers had this First: those
+// that were done then are not done again. Events must have ids.
+func (s *folded[S, E, R]) Repeater(first uint64, window int) bench.Producer {
+	b := newBatches(s, window)
+	b.first = first
+	return b
 }
 
 // Send puts an event into the batch, twice if it is its turn.
@@ -92,7 +102,7 @@ func (b *batches[S, E, R]) Send(ctx context.Context, e workload.Event) error {
 	case s.options.Once == 0:
 		s.table.Put(b.batch, key, event, nil)
 	case !s.options.resent(e.Ordinal):
-		s.table.PutOnce(b.batch, s.options.id(e.Ordinal), key, event, nil)
+		s.table.PutOnce(b.batch, idOf(b.first, e.Ordinal), key, event, nil)
 	default:
 		b.putTwice(e.Ordinal, key, event)
 	}
@@ -111,7 +121,7 @@ func (b *batches[S, E, R]) putTwice(ordinal uint64, key string, event E) {
 		r, b.spare = b.spare[n-1], b.spare[:n-1]
 	}
 	*r = repeat[E, R]{ordinal: ordinal, key: key, event: event}
-	b.store.table.PutOnce(b.batch, b.store.options.id(ordinal), key, event, &r.first)
+	b.store.table.PutOnce(b.batch, idOf(b.first, ordinal), key, event, &r.first)
 	if scatter(ordinal)&1 == 0 {
 		b.store.again.unanswered.Add(1)
 		b.putAgain(r)
@@ -121,7 +131,7 @@ func (b *batches[S, E, R]) putTwice(ordinal uint64, key string, event E) {
 
 func (b *batches[S, E, R]) putAgain(r *repeat[E, R]) {
 	b.store.again.resent.Add(1)
-	b.store.table.PutOnce(b.batch, b.store.options.id(r.ordinal), r.key, r.event, &r.again)
+	b.store.table.PutOnce(b.batch, idOf(b.first, r.ordinal), r.key, r.event, &r.again)
 	r.sent = true
 }
 

@@ -29,6 +29,8 @@ type crashCommand struct {
 	Sync      string        `default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
 	Device    string        `enum:"library,direct,any" default:"any" help:"What writes the log: library, direct, or any, another one for each child (${default})."`
 	Snapshot  size          `name:"snapshot-bytes" default:"4MiB" help:"How much log starts a snapshot: little, so that kills hit snapshots too (${default})."`
+	Once      count         `placeholder:"N" help:"Give each event an id: each child sends again what the one before did not know the outcome of, and every event must then be there once. A partition remembers the last N."`
+	Timer     time.Duration `placeholder:"50ms" help:"Each event sets the timer of its key to so much later, so that kills hit stores with timers pending. None may fire early or twice, and at the end all have."`
 	Dir       string        `type:"path" help:"An empty or new directory for the store, which is kept. By default a temporary one, kept after a failure."`
 }
 
@@ -67,6 +69,7 @@ func (c *crashCommand) options(p *process) drill.Options {
 		Producers: c.Producers, Window: int(c.Window), Rate: float64(c.Rate), Live: c.Live,
 		Store: store.Options{
 			Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot),
+			Layers: store.Layers{Once: int(c.Once), Timer: c.Timer},
 		},
 		Command: p.child,
 		Log:     func(r drill.Round) { fmt.Fprintln(p.stderr, roundWords(r)) },
@@ -89,6 +92,9 @@ func (c *crashCommand) tell(p *process, dir string, r drill.Report) error {
 		return &exitError{exitVerify, fmt.Errorf("%w (kill %d, --seed %d; files are left in %s)", err, r.Kills, c.Seed, dir)}
 	}
 	what := "each acknowledged event is there, once and in order"
+	if c.Once > 0 {
+		what = "each event is there, once and in order, those with an unknown outcome after a retry"
+	}
 	if c.Ack == "applied" {
 		what = "each key has the first of its events, once and in order"
 	}
@@ -111,6 +117,9 @@ func (c *crashCommand) remove(dir string) error {
 // roundWords describes a round in one line.
 func roundWords(r drill.Round) string {
 	door := map[bool]string{false: "producer", true: "source"}[r.Read]
+	if r.Batch {
+		door = "batch"
+	}
 	s := fmt.Sprintf("%4d  shards %d · %-7s · %-8s · alive %4d ms", r.Number, r.Shards, r.Device, door, r.Alive.Milliseconds())
 	if r.Moves {
 		s += " · moves"

@@ -161,6 +161,21 @@ func TestCrashPassesAndRemovesItsFiles(t *testing.T) {
 	}
 }
 
+// Goal: what a kill has left unknown is settled by sending it again, and timers that were
+// pending fire once.
+func TestCrashSettlesWhatIsUnknownAndFiresWhatWasPending(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills processes")
+	}
+	r := loadgen(t, "", "crash", "--kills=3", "--keys=500", "--live=100ms", "--seed=5", "--snapshot-bytes=128KiB", "--once=10k", "--timer=20ms")
+	if r.code != exitFine || !strings.Contains(r.out, "after a retry") || !strings.Contains(r.err, "batch") {
+		t.Errorf("%+v", r)
+	}
+	wrong{[]string{"crash", "--once=10k", "--ack=applied"}, exitUsage, "durable or written"}.check(t, "ids that may be lost")
+	wrong{[]string{"crash", "--once=9M"}, exitUsage, "4194304"}.check(t, "too many ids")
+	wrong{[]string{"crash", "--timer=-1s"}, exitUsage, "not negative"}.check(t, "timer")
+}
+
 func TestCountsAndSizesAreReadAsPeopleWriteThem(t *testing.T) {
 	for text, want := range map[string]uint64{"0": 0, "10M": 10e6, "200k": 200e3, "1_000": 1000, "1.5M": 1_500_000, "200k/s": 200e3, "1G": 1e9} {
 		var c count
