@@ -5,7 +5,8 @@
 // bugs to try, all of them if there are none.
 //
 // Each bug has a place where it is expected to show, so that most cost seconds. When it
-// does not show there, everything else is run as well before it counts as missed.
+// does not show there, everything else is run as well before it counts as missed. All
+// tests are run without a bug first: one that fails anyway catches nothing.
 package main
 
 import (
@@ -100,10 +101,14 @@ func run(bugs []string) error {
 			return fmt.Errorf("build the tests of %s: %w\n%s", dir, err, out)
 		}
 	}
+	h := hunter{scratch: scratch, sound: map[probe]bool{}}
+	if err := h.checkExpected(bugs); err != nil {
+		return err
+	}
 	caught := 0
 	for _, bug := range bugs {
 		at := time.Now()
-		by, err := hunt(scratch, bug)
+		by, err := h.hunt(bug)
 		if err != nil {
 			return err
 		}
@@ -129,8 +134,55 @@ func binary(scratch, dir string) string {
 	return filepath.Join(scratch, strings.ReplaceAll(dir, "/", "-")+".test")
 }
 
+// A hunter runs the tests that were built into a directory.
+type hunter struct {
+	scratch string
+	sound   map[probe]bool // tests that pass without a bug
+}
+
+// checkExpected runs the tests that are expected to catch the bugs, without any, once for
+// each package.
+func (h *hunter) checkExpected(bugs []string) error {
+	for _, dir := range packages {
+		var tests []string
+		for _, bug := range bugs {
+			if p := expected[bug]; p.dir == dir && !slices.Contains(tests, p.tests) {
+				tests = append(tests, p.tests)
+			}
+		}
+		if len(tests) == 0 {
+			continue
+		}
+		if err := h.require(probe{dir, strings.Join(tests, "|")}); err != nil {
+			return err
+		}
+		for _, of := range tests {
+			h.sound[probe{dir, of}] = true
+		}
+	}
+	return nil
+}
+
+// require makes sure that tests pass without a bug.
+func (h *hunter) require(p probe) error {
+	if h.sound[p] {
+		return nil
+	}
+	at := time.Now()
+	by, err := p.try(h.scratch, "")
+	if err == nil && by != "" {
+		err = fmt.Errorf("without any bug a test fails, and would seem to catch them all: %s", by)
+	}
+	if err != nil {
+		return err
+	}
+	h.sound[p] = true
+	fmt.Printf("%-26s %s passes what is run there (%.1f s)\n", "no bug", p.dir, time.Since(at).Seconds())
+	return nil
+}
+
 // hunt runs tests with a bug until one fails, and says which; "" if none does.
-func hunt(scratch, bug string) (by string, err error) {
+func (h *hunter) hunt(bug string) (by string, err error) {
 	probes := []probe{}
 	if first, ok := expected[bug]; ok {
 		probes = append(probes, first)
@@ -139,21 +191,29 @@ func hunt(scratch, bug string) (by string, err error) {
 		probes = append(probes, probe{dir: dir, tests: "^Test"})
 	}
 	for _, p := range probes {
-		if by, err = p.try(scratch, bug); by != "" || err != nil {
+		if err := h.require(p); err != nil {
+			return "", err
+		}
+		if by, err = p.try(h.scratch, bug); by != "" || err != nil {
 			return by, err
 		}
 	}
 	return "", nil
 }
 
-// try runs tests with a bug, in the directory of their package, as go test does.
+// try runs tests with a bug, or with none, in the directory of their package, as go test
+// does. It says which test failed; "" if none did.
 func (p probe) try(scratch, bug string) (by string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	test := exec.CommandContext(ctx, binary(scratch, p.dir), "-test.failfast", "-test.run", p.tests, "-test.timeout", patience.String())
 	test.Dir = p.dir
-	test.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, matrix.Variable+"=") })
-	test.Env = append(test.Env, mutant.Variable+"="+bug)
+	test.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, matrix.Variable+"=") || strings.HasPrefix(v, mutant.Variable+"=")
+	})
+	if bug != "" {
+		test.Env = append(test.Env, mutant.Variable+"="+bug)
+	}
 	out, err := test.CombinedOutput()
 	var exit *exec.ExitError
 	switch {
