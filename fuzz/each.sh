@@ -10,7 +10,7 @@ failed=0
 
 while IFS=: read -r file target; do
   began=$SECONDS broken=0
-  go test "./$(dirname "$file")" -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" >"$out" 2>&1 || { broken=1 failed=1; tail -40 "$out"; }
+  go test "./$(dirname "$file")" -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -fuzzminimizetime 10x >"$out" 2>&1 || { broken=1 failed=1; tail -40 "$out"; }
   execs=$(sed -nE 's/^fuzz: .*execs: ([0-9]+).*/\1/p' "$out" | tail -1)
   echo "$target: ${execs:-0} executions"
   if [ -n "${KEYFOLD_MATRIX:-}" ]; then
