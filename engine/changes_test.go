@@ -212,6 +212,31 @@ func TestFormerLayoutsAreHistory(t *testing.T) {
 	if _, _, err := have.readOn(t, table, engine.Position{}, engine.ChangesOptions{}); !errors.Is(err, engine.ErrTrimmed) {
 		t.Fatalf("with 4 KiB: %v", err)
 	}
+	l.options.KeepLog = engine.KeepLog{Bytes: 1 << 20}
+	l.options.Shards = 1
+	l.reopen()
+	former := func() (n int) {
+		entries, err := l.disk.ReadDir("/store")
+		must(t, err)
+		for _, entry := range entries {
+			if strings.HasPrefix(entry.Name(), "former-") {
+				n++
+			}
+		}
+		return n
+	}
+	for range 3 {
+		addSome(t, table, 10)
+		must(t, l.engine.Snapshot(t.Context()))
+	}
+	l.reopen()
+	if former() == 0 {
+		t.Fatal("no former layout is there to be removed")
+	}
+	l.options.KeepLog = engine.KeepLog{}
+	if l.reopen(); former() != 0 {
+		t.Fatalf("%d former layouts are left without KeepLog", former())
+	}
 }
 
 func TestPositionsAreReadBackAndNothingElseIs(t *testing.T) {

@@ -182,3 +182,39 @@ func beginOnce(t *testing.T, end string, again func(l *lab)) {
 		t.Fatal("it is there after an hour")
 	}
 }
+
+// Goal: what is pending keeps its distance when a table's clock begins to stop, or stops to,
+// in a store that was down for some time before.
+func TestTimersKeepTheirDistanceWhenTheClockChanges(t *testing.T) {
+	with := func(mode engine.DowntimeMode) *engine.Table[string, wait, int64, int64] {
+		return waits(func(s *engine.Spec[string, wait, int64, int64]) { s.TTL.Downtime = mode })
+	}
+	other := engine.NewTable(engine.Spec[string, int64, int64, int64]{ // whose clock always stops
+		Name: "other", TTL: engine.TTL{Idle: 1000 * time.Hour, Downtime: engine.DowntimeStops},
+		Apply: func(_ *engine.Context[string], s *int64, e int64) int64 { *s += e; return *s },
+	})
+	for name, modes := range map[string][2]engine.DowntimeMode{
+		"stops to": {engine.DowntimeStops, engine.DowntimeCounts}, "begins to stop": {engine.DowntimeCounts, engine.DowntimeStops},
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+			table := with(modes[0])
+			l := newLab(t, engine.Options{Shards: 1, Partitions: 4}, table, other)
+			must(t, l.engine.Close())
+			l.now.Add(int64(time.Hour)) // so that the two clocks differ
+			l.open()
+			do(t, table, "a", 10)
+			table = with(modes[1])
+			l.with(table, other).reopen()
+			l.now.Add(int64(10*time.Second) - 1)
+			must(t, l.moved(t.Context()))
+			if a := mustGet(t, table, "a"); a.Calls != 0 {
+				t.Fatalf("before 10 seconds: %+v", a)
+			}
+			l.now.Add(1)
+			must(t, l.moved(t.Context()))
+			if a := mustGet(t, table, "a"); a.Calls != 1 {
+				t.Fatalf("after 10 seconds: %+v", a)
+			}
+		})
+	}
+}

@@ -207,6 +207,25 @@ func TestAnswerOfAnotherTypeIsLostButNotTheId(t *testing.T) {
 	if s, _ := get(t, next, "a"); s != 1 {
 		t.Fatalf("%d events were done, want 1", s)
 	}
+	other := engine.EventIDOf("other") // whose answer another type of the same size could read
+	if n, err := next.DoOnce(ctx, other, "a", 1); n != 2 || err != nil {
+		t.Fatal(n, err)
+	}
+	spec := engine.Spec[string, int64, int64, float64]{
+		Name: "tickets", Once: engine.Once{Ids: 10},
+		Apply: func(_ *engine.Context[string], s *int64, _ int64) float64 { *s++; return float64(*s) },
+	}
+	floats := engine.NewTable(spec)
+	l.with(floats).reopen()
+	if n, err := floats.DoOnce(ctx, other, "a", 1); !errors.Is(err, engine.ErrAnswerLost) {
+		t.Fatalf("%v, %v", n, err)
+	}
+	spec.Once.Ids = 1
+	floats = engine.NewTable(spec)
+	l.with(floats).reopen()
+	if _, err := floats.DoOnce(ctx, id, "a", 1); err != nil { // the older one was forgotten
+		t.Fatal(err)
+	}
 }
 
 // Goal: a batch does what has an id once, and mixes it with what has none.

@@ -69,7 +69,8 @@ func TestAReplayFoldsALogIntoAnotherTable(t *testing.T) {
 	o := smallStore()
 	o.KeepLog = engine.KeepLog{Bytes: 1 << 30}
 	l := newLab(t, o, table)
-	var all, late []int64
+	var all, late, latest []int64
+	var inside time.Time // a generation
 	half := time.Unix(0, l.now.Load()).Add(time.Hour)
 	for round := range int64(6) {
 		for i := range int64(40) {
@@ -78,6 +79,12 @@ func TestAReplayFoldsALogIntoAnotherTable(t *testing.T) {
 			must(t, err)
 			if all = append(all, e); round >= 3 {
 				late = append(late, e)
+			}
+			if round == 4 && i == 20 {
+				l.now.Add(int64(time.Minute))
+				inside = time.Unix(0, l.now.Load())
+			} else if !inside.IsZero() {
+				latest = append(latest, e)
 			}
 		}
 		if must(t, l.engine.Move(t.Context(), int(round)*7, int(round)%2)); round == 1 {
@@ -95,7 +102,7 @@ func TestAReplayFoldsALogIntoAnotherTable(t *testing.T) {
 		want    []int64
 	}{
 		"all": {engine.ReplayOptions{}, all}, "one worker": {engine.ReplayOptions{Workers: 1}, all},
-		"since": {engine.ReplayOptions{Since: half, Workers: 3}, late}, "until": {engine.ReplayOptions{Until: half}, all[:len(all)-len(late)]},
+		"since": {engine.ReplayOptions{Since: half, Workers: 3}, late}, "since the middle": {engine.ReplayOptions{Since: inside}, latest}, "until": {engine.ReplayOptions{Until: half}, all[:len(all)-len(late)]},
 	}
 	run := func(how string, replay func(o engine.ReplayOptions) (engine.Replayed, error)) {
 		for name, r := range replays {
@@ -123,11 +130,48 @@ func TestAReplayFoldsALogIntoAnotherTable(t *testing.T) {
 	l.die(crashfs.Kept)
 	defer l.open()
 	run("crashed", closed)
+	replaysNothingElse(t, l, into, step)
+}
+
+// replaysNothingElse replays what is not there.
+func replaysNothingElse(t *testing.T, l *lab, into *engine.Table[int64, sum, int64, struct{}], step engine.ReplayStep) {
+	t.Helper()
 	if _, err := engine.Replay(t.Context(), "/nothing", engine.ReplayOptions{Environment: &seam.Environment{FS: l.disk, Now: l.now.Load}}, step); err == nil {
 		t.Fatal("a store was found that is not there")
 	}
 	other := engine.ReplayInto(counters("others"), into, bySize)
 	if _, err := engine.Replay(t.Context(), "/store", engine.ReplayOptions{Environment: &seam.Environment{FS: l.disk, Now: l.now.Load}}, other); err == nil {
 		t.Fatal("a table was found that is not there")
+	}
+}
+
+// Goal: a replay of a store that runs ends with what was durable when it was called, and
+// leaves out what timers did.
+func TestAReplayEndsWhereItBegan(t *testing.T) {
+	table, into := waits(), sums("totals")
+	o := smallStore()
+	o.KeepLog = engine.KeepLog{Bytes: 1 << 30}
+	l := newLab(t, o, table, into)
+	for i := range int64(20) {
+		do(t, table, fmt.Sprint("key-", i), 5)
+	}
+	l.now.Add(int64(time.Minute))
+	must(t, l.moved(t.Context()))
+	step := engine.ReplayInto(table, into, func(c engine.Change[string, int64]) (string, int64, bool) {
+		if c.Event >= 100 {
+			return c.Key, c.Event, true
+		}
+		_, err := table.Do(t.Context(), c.Key, 100) // which must not be replayed
+		return c.Key, c.Event, err == nil
+	})
+	report, err := l.engine.Replay(t.Context(), engine.ReplayOptions{Workers: 1}, step)
+	must(t, err)
+	for key, s := range everything(t, into) {
+		if s.Count != 1 || s.Total != 5 {
+			t.Fatalf("%s: %+v", key, s)
+		}
+	}
+	if report.Sent != 20 {
+		t.Fatalf("%+v, want 20 events sent", report)
 	}
 }
