@@ -228,6 +228,10 @@ func (c *Changes[K, S, E, R]) Close() error {
 // after. So a reader begins, and begins again after ErrTrimmed. What is shown is durable. k
 // and s may be kept.
 //
+// It shows the states of now. A change does not come with the state behind it, which the log
+// does not have: a reader that needs it keeps the states that it was shown, and folds each
+// change into them.
+//
 // Errors are those of All.
 func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) bool) (Position, error) {
 	b, err := t.bound()
