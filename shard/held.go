@@ -7,9 +7,9 @@ import "slices"
 type held struct {
 	blocks    []heldBlock
 	bytes     int
-	late      []lateAck
-	full      bool // the inbox is not read, and no feed polled, until the partition has come
-	replaying bool // the blocks from next on are being carried out
+	late      []blockState // of streams, that came behind one that is held back
+	full      bool         // the inbox is not read, and no feed polled, until the partition has come
+	replaying bool         // the blocks from next on are being carried out
 	next      int
 }
 
@@ -23,12 +23,6 @@ type heldBlock struct {
 	last   int32    // operation that is held back
 	others bool     // there are operations that are not
 	opened bool     // being carried out
-}
-
-// A lateAck is the ack of a block of a stream that came behind one that is held back.
-type lateAck struct {
-	waiting
-	ack Ack
 }
 
 // lateMax is how many acks are held back before the inbox is not read any more. The
@@ -76,7 +70,7 @@ func (s *Shard) postpone(b *blockState) bool {
 		return false
 	}
 	h := &s.moving.held
-	h.late = append(h.late, lateAck{waiting{slot: b.slot, use: b.use, operations: uint32(b.operations)}, b.ack})
+	h.late = append(h.late, *b)
 	h.full = h.full || len(h.late) >= lateMax
 	return true
 }
@@ -92,9 +86,8 @@ func (s *Shard) replayHeld() {
 	}
 	late := h.late
 	*h = held{}
-	for _, l := range late {
-		l.ordinal = s.log.openOrdinal()
-		s.acknowledge(l.ack, l.waiting)
+	for i := range late {
+		s.acknowledge(&late[i])
 	}
 }
 

@@ -202,9 +202,9 @@ func TestMoveThatCannotBeEncodedChangesNothing(t *testing.T) {
 }
 
 // Goal: when a shard fails during a move, its partitions are refused until the next open,
-// the other shard goes on, no call is left without an answer, and nothing that was
-// acknowledged is lost. Method: random lives, in which all writes of one shard fail from
-// some point on.
+// the other shard goes on, no call and no stream is left without an answer, and nothing
+// that was acknowledged is lost. Method: random lives, in which all writes of one shard fail
+// from some point on.
 func TestShardThatFailsDuringAMoveTakesNothingAlong(t *testing.T) {
 	seeds := uint64(150)
 	if testing.Short() {
@@ -214,6 +214,9 @@ func TestShardThatFailsDuringAMoveTakesNothingAlong(t *testing.T) {
 		bubble(t, crashfs.New(), func(p *pair) {
 			what := fmt.Sprintf("go test ./shard -run %s, seed %d", t.Name(), seed)
 			random := rand.New(rand.NewPCG(seed, 3))
+			for i := range p.shards {
+				p.openStream(i, Written+Ack(seed%2))
+			}
 			p.live(random, random.IntN(300))
 			victim := random.IntN(2)
 			p.disk.SetHook(func(op crashfs.Op) error {
@@ -237,6 +240,11 @@ func TestShardThatFailsDuringAMoveTakesNothingAlong(t *testing.T) {
 					p.Fatalf("%s: a call with ack %d has no answer", what, c.ack)
 				}
 			}
+			for i, st := range p.streams {
+				if n, err := st.slot.Completed(); n != st.sent {
+					p.Fatalf("%s: the stream of shard %d with ack %d was told of %d events of %d, %v", what, i, st.ack, n, st.sent, err)
+				}
+			}
 			for _, r := range p.shards {
 				r.Stop()
 			}
@@ -252,6 +260,41 @@ func TestShardThatFailsDuringAMoveTakesNothingAlong(t *testing.T) {
 					p.Fatalf("%s: %v", what, err)
 				}
 				p.holds(what, next, model.Data == crashfs.Kept)
+			}
+		})
+	}
+}
+
+// Goal: whoever hears of a block late, because one before it was held back, is not told that
+// it is done when the shard has failed in between, and is told. Method: the write that ends
+// the adoption fails; the block was carried out before and is in no frame.
+func TestLateAckSaysThatTheShardHasFailed(t *testing.T) {
+	for ack, behind := range map[Ack]int{Written: 0, Durable: 1} {
+		bubble(t, crashfs.New(), func(p *pair) {
+			from, to := p.arrange()
+			p.settleOne(to)
+			p.openStream(1, ack)
+			slot := p.streams[1].slot
+			p.stream(to, slot, ack, add("0c")) // held back
+			p.stream(to, slot, ack, add("2a")) // carried out
+			to.takeRun()
+			to.applyRun()
+			for from.parts[0].ID != noPartition {
+				from.turn()
+			}
+			for range behind {
+				p.stream(to, slot, ack, add("2b")) // in the inbox
+			}
+			p.disk.SetHook(func(op crashfs.Op) error {
+				if op.Kind == crashfs.Write && strings.Contains(op.Name, "shard-001") {
+					return crashfs.ErrIO
+				}
+				return nil
+			})
+			p.settle()
+			n, err := slot.Completed()
+			if n != uint64(2+behind) || !errors.Is(err, ErrUnknownOutcome) || p.streams[1].told > 0 {
+				p.Fatalf("ack %d: told of %d events, of %d that they are done; %v", ack, n, p.streams[1].told, err)
 			}
 		})
 	}

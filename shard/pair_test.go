@@ -26,7 +26,9 @@ type pair struct {
 	next   uint64
 	sent   [rigPartitions][]uint64 // ids, in the order they were admitted
 	calls  []scripted
-	moves  int
+	// streams get every other block to their shard; nil: calls get all.
+	streams [2]*pairStream
+	moves   int
 	// together is how many partitions have moved beside others.
 	together int
 	failed   []error
@@ -147,13 +149,22 @@ func (p *pair) say(producer int, ack Ack, keys ...string) {
 			}
 		}
 		r := p.shards[to]
-		c := &call{r: r, slot: r.cfg.Slots.New()}
-		c.slot.Sink = c
-		b := r.block(c.slot.Arm(), ack, evs)
+		c, st := (*call)(nil), p.streams[to]
+		if st != nil && first%2 == 0 {
+			c, ack = &st.call, st.ack
+			c.to = c.slot.Stream()
+		} else {
+			c, st = &call{r: r, slot: r.cfg.Slots.New()}, nil
+			c.slot.Sink = c
+			c.to = c.slot.Arm()
+		}
+		b := r.block(c.to, ack, evs)
 		claim, outcome := r.inbox.Claim(seen.versions[to], len(b))
 		if outcome != ring.Claimed {
 			p.next = first
-			c.slot.Disarm()
+			if st == nil {
+				c.slot.Disarm()
+			}
 			if outcome == ring.Stale && *seen != p.route {
 				*seen = p.route
 				continue
@@ -174,8 +185,42 @@ func (p *pair) say(producer int, ack Ack, keys ...string) {
 			part := e.key[0] - '0'
 			done.upTo[part] = len(p.sent[part])
 		}
-		p.calls = append(p.calls, done)
+		if st == nil {
+			p.calls = append(p.calls, done)
+		} else {
+			st.add(done, len(evs))
+		}
 		return
+	}
+}
+
+// A pairStream is a stream of a producer to one shard of a pair.
+type pairStream struct {
+	call
+	ack    Ack
+	sent   uint64 // events
+	blocks []scripted
+	ends   []uint64 // sent behind each of the blocks
+	told   uint64   // events that are done, as the stream was told before anything went wrong
+}
+
+// openStream makes the stream of a shard.
+func (p *pair) openStream(i int, ack Ack) {
+	st := &pairStream{ack: ack}
+	st.r, st.slot = p.shards[i], p.shards[i].cfg.Slots.New()
+	st.slot.Sink = &st.call
+	p.streams[i] = st
+}
+
+func (st *pairStream) add(block scripted, events int) {
+	st.sent += uint64(events)
+	st.blocks, st.ends = append(st.blocks, block), append(st.ends, st.sent)
+}
+
+// look takes note of what the stream was told.
+func (st *pairStream) look() {
+	if n, err := st.slot.Completed(); err == nil && len(st.refused) == 0 {
+		st.told = n
 	}
 }
 
@@ -232,6 +277,11 @@ func (p *pair) turn(r *rig) (busy bool) {
 		return false
 	}
 	busy = r.turn()
+	for _, st := range p.streams {
+		if st != nil {
+			st.look()
+		}
+	}
 	if r.life.finished {
 		close(r.life.stopped)
 	}
@@ -276,6 +326,18 @@ func (p *pair) acked(ack Ack) (counts [rigPartitions]int) {
 		}
 		for id, n := range c.upTo {
 			counts[id] = max(counts[id], n)
+		}
+	}
+	for _, st := range p.streams {
+		if st == nil || st.ack < ack {
+			continue
+		}
+		for i, block := range st.blocks {
+			for id, n := range block.upTo {
+				if st.ends[i] <= st.told {
+					counts[id] = max(counts[id], n)
+				}
+			}
 		}
 	}
 	return counts

@@ -299,19 +299,21 @@ func (s *Shard) endBlock(b *blockState) {
 	if s.moving.held.holds() && s.postpone(b) {
 		return
 	}
+	s.acknowledge(b)
+}
+
+// acknowledge completes a block that was carried out, or queues it until its frame has
+// come as far as its ack says. Behind fail nothing comes into a queue any more: the frame
+// is gone, and nobody would be told what became of it.
+func (s *Shard) acknowledge(b *blockState) {
 	if s.failed() {
 		s.endFailed(b)
 		return
 	}
-	s.acknowledge(b.ack, waiting{slot: b.slot, use: b.use, operations: uint32(b.operations), ordinal: s.log.openOrdinal()})
-}
-
-// acknowledge completes a block that was carried out, or queues it until its frame has
-// come as far as its ack says.
-func (s *Shard) acknowledge(ack Ack, w waiting) {
-	switch ack {
+	w := waiting{slot: b.slot, use: b.use, operations: uint32(b.operations), ordinal: s.log.openOrdinal()}
+	switch b.ack {
 	case Applied:
-		w.slot.complete(w.use, int(w.operations), nil)
+		b.slot.complete(b.use, b.operations, nil)
 	case Written:
 		s.acks.written.push(w)
 	case Durable:
