@@ -126,6 +126,6 @@ var notices = [...]struct {
 	shard.NoticeFailed:         {slog.LevelError, "keyfold: shard failed; it is out of service until the store is opened again"},
 	shard.NoticeReadOnly:       {slog.LevelWarn, "keyfold: no room on the disk; shard is read-only"},
 	shard.NoticeWritable:       {slog.LevelInfo, "keyfold: shard takes events again"},
-	shard.NoticeLapsed:         {slog.LevelError, "keyfold: OnTimer or OnExpire did not return; what was due is over without it"},
+	shard.NoticeLapsed:         {slog.LevelError, "keyfold: OnTimer or OnExpire did not return, or could not be called; what was due is over without it"},
 	shard.NoticeSnapshotFailed: {slog.LevelWarn, "keyfold: snapshot failed; the log goes on growing"},
 }

@@ -237,11 +237,27 @@ func (s *Shard) putOffFiring(op *Operation) {
 	op.Err = nil
 }
 
-// lapse lets a firing whose function did not return be carried out without it.
+// lapse lets a firing whose function did not return, or could not be called, be carried out
+// without it.
 func (s *Shard) lapse(op *Operation, err error) {
 	op.Event()[0] |= byte(FiringLapsed)
 	s.counters.lapsed++
 	s.notify(NoticeLapsed, err)
+}
+
+// lapseRefused carries out without their function what the table has refused of the firings
+// that were carried out and are not logged yet: it cannot encode the state to undo what the
+// function does, say. It would refuse them as well when they come again.
+func (s *Shard) lapseRefused() {
+	r := &s.run
+	for i, next := r.ended, r.Next; i < next && r.Ops[i].Kind == KindFiring; i++ {
+		if op := &r.Ops[i]; op.Err != nil {
+			s.lapse(op, op.Err)
+			op.Err, r.Next = nil, i
+			r.apply(s.programs, i+1)
+			r.Next = next
+		}
+	}
 }
 
 // nextAlarm finds out when the shard has to fire something: what is said to be due first

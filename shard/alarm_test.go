@@ -59,6 +59,10 @@ func (s *ledgerStore) ring(r *Run, op *Operation) {
 		op.Err = err
 		return
 	}
+	if bytes.HasSuffix(op.Key(), []byte("refused")) && !left {
+		op.Err = errRefused
+		return
+	}
 	p, id := s.program, uint64(fired)
 	p.key, p.before, p.of = string(op.Key()), s.keys[string(op.Key())], s
 	if left {
@@ -217,6 +221,19 @@ func TestFiringThatDoesNotReturnLapses(t *testing.T) {
 		after(time.Second)
 		r.crash(crashfs.Model{}).same("replayed", contents(r.owned))
 	})
+}
+
+// Goal: what the table refuses to do for a key that is due is over, and holds up nothing of
+// others. Method: a key whose firing is refused as often as it comes with its function.
+func TestFiringThatTheTableRefusesLapses(t *testing.T) {
+	r := newRig(t, withBells)
+	r.accept(bell("0refused", 5000), bell("0b", 5001), bell("1a", 5000))
+	r.time = 5001
+	r.settle()
+	if a, b := r.idsOf(0), r.idsOf(1); !slices.Equal(a, []uint64{belled(5000), belled(5001), lapsed, fired}) || !slices.Equal(b, []uint64{belled(5000), fired}) {
+		t.Fatalf("partition 0: %x, 1: %x; %d lapsed", a, b, r.counters.lapsed)
+	}
+	r.crash(crashfs.Model{}).same("replayed", contents(r.owned))
 }
 
 // Goal: a shard that sleeps wakes when something is due, and not before. Method: fake

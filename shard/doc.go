@@ -109,7 +109,8 @@
 //
 //	offset  size  field     of the event bytes
 //	     0     1  what      0 the timer, 1 the deadline of the key; bit 7: the table's
-//	                        function did not return, and is left out
+//	                        function did not return, or could not be called, and is
+//	                        left out
 //
 // # Starts: what the header of a generation holds
 //

@@ -46,8 +46,8 @@ type FiringKind uint8
 const (
 	FiringTimer  FiringKind = 0 // the key's timer
 	FiringExpiry FiringKind = 1 // the key itself
-	// FiringLapsed is added when the table's function did not return: the firing is over,
-	// and the function is left out.
+	// FiringLapsed is added when the table's function did not return, or could not be called:
+	// the firing is over, and the function is left out.
 	FiringLapsed FiringKind = 0x80
 )
 

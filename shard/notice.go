@@ -16,7 +16,7 @@ const (
 	NoticeReadOnly                         // an event was refused, because the disk has no room
 	NoticeWritable                         // there is room again
 	NoticeSnapshotFailed                   // the round is tried again later
-	NoticeLapsed                           // OnTimer or OnExpire did not return
+	NoticeLapsed                           // OnTimer or OnExpire did not return, or could not be called
 )
 
 // notify tells whoever listens.

@@ -123,6 +123,7 @@ func (s *Shard) applyRun() {
 			continue
 		}
 		s.applySome(to)
+		s.lapseRefused()
 		s.endOperations(true)
 	}
 	s.endRun()

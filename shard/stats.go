@@ -56,7 +56,7 @@ type Stats struct { //tidy:ignore size: one flat set of figures, so that a reade
 type FiredStats struct {
 	Timers  uint64 // OnTimer was called
 	Expired uint64 // keys have come to the end of their TTL, those that OnExpire kept included
-	Lapsed  uint64 // of both: the function did not return
+	Lapsed  uint64 // of both: the function did not return, or could not be called
 }
 
 // InboxStats are the figures of what waits for a shard.
