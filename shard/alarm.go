@@ -118,7 +118,10 @@ func (a *alarm) due() int64 {
 	if len(a.queue) == 0 {
 		return Never
 	}
-	return max(a.queue[0].due, a.after)
+	if a.after > 0 {
+		return a.after
+	}
+	return a.queue[0].due
 }
 
 // fire carries out some of what is due, at most one run, and says whether it did anything.
@@ -131,7 +134,11 @@ func (s *Shard) fire() bool {
 	}
 	if due > s.clock.mark || a.after > 0 {
 		now := s.cfg.Clock()
-		if due > now {
+		if a.after <= now || a.after > now+int64(roomPause) { // or the clock has run back
+			a.after = 0
+			due = a.due()
+		}
+		if a.after > 0 || due > max(now, s.clock.mark) {
 			return false
 		}
 		s.clock.mark = max(s.clock.mark, now)

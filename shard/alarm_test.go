@@ -236,6 +236,37 @@ func TestFiringThatTheTableRefusesLapses(t *testing.T) {
 	r.crash(crashfs.Model{}).same("replayed", contents(r.owned))
 }
 
+// Goal: a firing that was put off comes a second later, also when the clock runs back.
+func TestClockThatRunsBackHoldsNoFiringUp(t *testing.T) {
+	for _, before := range []bool{false, true} { // it was put off
+		r := newRig(t, withBells, func(c *Config) { c.Log.FrameBytesMax = 4 << 10 })
+		r.accept(bell("0a", 3600e9))
+		r.disk.SetCapacity(r.disk.Used() + 8<<10)
+		for r.counters.refused == 0 {
+			r.send(Durable, adds("1a", 20)...)
+			r.settle()
+		}
+		back := func() { r.time -= 3000e9 }
+		r.time = 3600e9
+		if r.turn(); before {
+			back()
+			r.time += int64(roomPause)
+			r.turn()
+		}
+		if r.alarm.after == 0 {
+			t.Fatal("it was not put off")
+		}
+		r.disk.SetCapacity(0)
+		if !before {
+			back()
+		}
+		r.time += int64(roomPause)
+		if r.settle(); r.counters.timers != 1 {
+			t.Fatalf("back before it was put off: %v; %d firings a second later, the next look is at %d, and it is %d", before, r.counters.timers, r.alarm.after, r.time)
+		}
+	}
+}
+
 // Goal: a shard that sleeps wakes when something is due, and not before. Method: fake
 // time; the number of times that it has gone to sleep.
 func TestSleepingShardWakesWhenSomethingIsDueAndNotBefore(t *testing.T) {

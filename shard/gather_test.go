@@ -106,6 +106,17 @@ func TestCallersWhoDoNotComeBackAreNotWaitedForAgain(t *testing.T) {
 	}
 }
 
+// Goal: a clock that runs back behind a sync holds no ack up. Method: three are told, one
+// comes back, and its shard is kept busy.
+func TestClockThatRunsBackMakesNobodyWait(t *testing.T) {
+	r := told(t, 3, 1000)
+	r.time -= 3600e9
+	r.send(Durable, add("0a"))
+	if r.turn(); !r.log.lane.busy {
+		t.Fatal("it waits until the clock is where it was")
+	}
+}
+
 func TestLargeGroupIsNotWaitedFor(t *testing.T) {
 	for blocks, waits := range map[int]bool{gatherBlocksMax: true, gatherBlocksMax + 1: false} {
 		r := told(t, blocks, 1000)
