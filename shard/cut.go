@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 
 	"github.com/keyfold/keyfold/internal/fsys"
 	"github.com/keyfold/keyfold/snapshot"
@@ -47,14 +48,22 @@ type Cut struct {
 // Cut takes a cut that holds everything that was applied when it was called.
 func (s *Shard) Cut(ctx context.Context) (*Cut, error) {
 	upTo := uint64(0)
+	c := &Cut{shard: s}
+	// Whoever swaps first decides: the shard, which then holds the files, or the caller, who
+	// then does not want that any more.
+	var decided atomic.Bool
 	err := s.Tell(ctx, func() {
-		s.round.removal.holds++
-		upTo = s.log.openOrdinal()
+		if decided.CompareAndSwap(false, true) {
+			s.round.removal.holds++
+			upTo = s.log.openOrdinal()
+		}
 	})
 	if err != nil {
-		return nil, err // after an error of ctx files are held until the engine is closed
+		if !decided.CompareAndSwap(false, true) {
+			c.Release()
+		}
+		return nil, err
 	}
-	c := &Cut{shard: s}
 	if err = syncUpTo(s, func() uint64 { return upTo }); err == nil {
 		err = s.Tell(ctx, func() {
 			tip := s.log.tip.Load()

@@ -1,6 +1,7 @@
 package shard
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -62,6 +63,41 @@ func TestARemovalRestsUnlessSomebodyWaits(t *testing.T) {
 					t.Errorf("%d steps, and %v is left", truncations, r.names("log"))
 				}
 			})
+		})
+	}
+}
+
+// Goal: a cut that its caller has given up holds no files. Method: the call ends before the
+// shard has seen it, and at the same time.
+func TestCutThatWasGivenUpHoldsNothing(t *testing.T) {
+	for n := range 40 {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			r.accept(add("0a"))
+			ctx, cancel := context.WithCancel(t.Context())
+			ended := false
+			go func() {
+				if c, err := r.Cut(ctx); err == nil {
+					c.Release()
+				}
+				ended = true
+			}()
+			synctest.Wait()
+			if n%2 == 0 {
+				cancel()
+				synctest.Wait()
+			} else {
+				r.serveControl()
+				cancel()
+			}
+			for range 100 {
+				r.turn()
+				r.sync()
+				synctest.Wait()
+			}
+			if holds := r.round.removal.holds; holds != 0 || !ended {
+				t.Errorf("given up at the same time: %v; ended %v, %d hold files", n%2 == 1, ended, holds)
+			}
 		})
 	}
 }
