@@ -14,13 +14,15 @@ import (
 // A mark is a place in the log of a running shard.
 type mark struct{ generation, frame uint64 }
 
-// readable is how far the log may be read.
+// readable is how far the log may be read. The bar is looked at last: one that is set after
+// that is not nearer than the tip was, and neither is a cut that is made behind it.
 func (s *Shard) readable() mark {
+	tip := s.log.tip.Load()
+	at := mark{tip.Generation(), tip.Durable()}
 	if bar := s.followers.bar.Load(); bar != nil {
 		return *bar
 	}
-	tip := s.log.tip.Load()
-	return mark{tip.Generation(), tip.Durable()}
+	return at
 }
 
 // Bar keeps followers from reading further than they could now, until Unbar. It is safe
