@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
 	"github.com/keyfold/keyfold/internal/ring"
@@ -436,4 +437,38 @@ func TestNewOwnerWithoutRoomRefusesThePartition(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Goal: what is shown of a partition that has come, and has no room, is durable where it was
+// before. Method: the old owner has not synced the last events.
+func TestPartitionWithoutRoomIsShownWhenItsOldOwnerIsDurable(t *testing.T) {
+	bubble(t, crashfs.New(), func(p *pair) {
+		from, to := p.arrange()
+		p.disk.SetCapacity(p.disk.Used())
+		for p.settleOne(to); ; p.settleOne(to) { // until the reserve is used up
+			full := to.send(Durable, ev{key: "2b", verb: verbAdd, pad: 300})
+			if p.settleOne(to); len(full.refused) > 0 {
+				break
+			}
+		}
+		for from.parts[0].ID != noPartition {
+			from.turn()
+		}
+		if to.turn(); to.moving.stuck == nil || from.log.durable == from.log.appended.Load() || from.counters.refused > 0 {
+			p.Fatal("the partition is not where it should be")
+		}
+		shown, durable := uint64(0), false
+		go func() {
+			_, err := to.FreezeDurable(p.Context(), 0, []uint32{0}, func(_ uint32, sequence uint64, _ Image) { shown = sequence })
+			durable = err == nil && from.log.durable == from.log.appended.Load()
+		}()
+		for range 10 {
+			synctest.Wait()
+			p.settleOne(to)
+		}
+		p.settle()
+		if !durable || shown != uint64(len(p.sent[0])) {
+			p.Fatalf("event %d of %d is shown, durable: %v", shown, len(p.sent[0]), durable)
+		}
+	})
 }

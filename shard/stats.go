@@ -287,10 +287,14 @@ func (s *Shard) Freeze(ctx context.Context, table uint16, partitions []uint32, e
 }
 
 // FreezeDurable is Freeze with what each image is of, and waits until the log has all that
-// the images hold, durably. Of a partition without keys in the table there is no image.
+// the images hold, durably. Of a partition without keys in the table there is no image. What
+// a partition holds that has come and has no room here is in the log of its old owner.
 func (s *Shard) FreezeDurable(ctx context.Context, table uint16, partitions []uint32, each func(partition uint32, sequence uint64, i Image)) (elsewhere []uint32, err error) {
-	upTo := uint64(0)
+	upTo, from := uint64(0), (*Shard)(nil)
 	elsewhere, err = s.freeze(ctx, partitions, func(p *Partition) {
+		if s.parts[p.ID] != p {
+			from = s.moving.in.from
+		}
 		var i Image
 		if !p.Stores[table].Empty() {
 			i = p.Stores[table].Freeze(nil)
@@ -300,6 +304,9 @@ func (s *Shard) FreezeDurable(ctx context.Context, table uint16, partitions []ui
 	})
 	if err == nil {
 		err = syncUpTo(s, func() uint64 { return upTo })
+	}
+	if err == nil && from != nil {
+		err = syncUpTo(from, from.log.openOrdinal)
 	}
 	return elsewhere, err
 }
