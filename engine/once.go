@@ -178,12 +178,12 @@ func (st *store[K, S, E, R]) again(op *shard.Operation, a recent.Answer) {
 	if op.Sink == nil {
 		return
 	}
+	op.Err = ErrAnswerLost // also if the codec does not return: the event was done
 	var result R
 	if !a.Lost && st.program.binding.result.decodeValue(a.Bytes, &result) == nil {
+		op.Err = nil
 		deliver(op, st.program, result)
-		return
 	}
-	op.Err = ErrAnswerLost
 }
 
 // answer encodes what Apply has answered, to be remembered.

@@ -228,6 +228,31 @@ func TestAnswerOfAnotherTypeIsLostButNotTheId(t *testing.T) {
 	}
 }
 
+// deadEnd encodes answers, and decodes none: it ends the goroutine.
+type deadEnd struct{}
+
+func (deadEnd) Name() string                                { return "dead end" }
+func (deadEnd) Append(dst []byte, v string) ([]byte, error) { return append(dst, v...), nil }
+func (deadEnd) Decode([]byte, *string) error                { runtime.Goexit(); return nil }
+
+func TestAnswerWhoseCodecEndsTheGoroutineIsLostButNotTheEvent(t *testing.T) {
+	ctx := context.Background()
+	table := engine.NewTable(engine.Spec[string, int64, int64, string]{
+		Name: "tickets", Once: engine.Once{Ids: 10}, ResultCodec: deadEnd{},
+		Apply: func(_ *engine.Context[string], s *int64, _ int64) string { *s++; return "done" },
+	})
+	newLab(t, smallStore(), table)
+	id := engine.NewEventID()
+	for n := range 3 {
+		if _, err := table.DoOnce(ctx, id, "a", 1); n > 0 && (!errors.Is(err, engine.ErrAnswerLost) || engine.OutcomeOf(err) != engine.Done) {
+			t.Fatal(err)
+		}
+	}
+	if s, _ := get(t, table, "a"); s != 1 {
+		t.Fatalf("%d events were done, want 1", s)
+	}
+}
+
 // Goal: a batch does what has an id once, and mixes it with what has none.
 func TestBatchDoesAnIdOnce(t *testing.T) {
 	table := tickets(engine.Once{Ids: 10})

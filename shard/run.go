@@ -218,7 +218,9 @@ func (s *Shard) caught(value any) {
 		s.lapse(op, err)
 		return
 	}
-	op.Err = err
+	if op.Err == nil { // else the program has said what it comes to
+		op.Err = err
+	}
 	r.Next++
 	s.endOperations(true)
 }
