@@ -201,3 +201,30 @@ func TestTheCodeTellsOfDamageWhenNobodyReads(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a backup becomes a store that is whole, and a damaged one becomes none.
+func TestRestoreMakesAStoreOfABackup(t *testing.T) {
+	dir := store(t)
+	table := sessions()
+	e, err := engine.Open(t.Context(), dir, engine.Options{}, table)
+	var backup bytes.Buffer
+	if err == nil {
+		err = e.Backup(t.Context(), &backup)
+	}
+	if err == nil {
+		err = e.Close()
+	}
+	name := filepath.Join(t.TempDir(), "sessions.backup")
+	if err == nil {
+		err = os.WriteFile(name, backup.Bytes(), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := filepath.Join(t.TempDir(), "store")
+	keyfold(t, "restore", name, to).wants(t, "a backup", exitFine, "sessions, version 0: 2 keys", "verdict     whole")
+	keyfold(t, "restore", name, to).wants(t, "over a store", exitFailed, "not empty")
+	damage(t, name)
+	keyfold(t, "restore", name, to+"2").wants(t, "a damaged backup", exitFailed, "damaged backup")
+	keyfold(t, "verify", to+"2").wants(t, "what is left of that", exitFailed, "no store")
+}

@@ -1,6 +1,6 @@
 // Command keyfold looks at stores that no engine has open: what is in them, and whether
 // they are whole. It needs neither the program that wrote a store nor its types, and
-// never changes one.
+// never changes one; salvage and restore make new ones.
 //
 //	keyfold verify DIR                    is every byte as it should be, and would Open take it
 //	keyfold inspect DIR                   what the store holds
@@ -8,6 +8,7 @@
 //	keyfold inspect DIR --log             the events in the logs
 //	keyfold salvage DIR                   what could be kept of a store that is refused
 //	keyfold salvage DIR --write --to NEW  a new store of that
+//	keyfold restore FILE NEW              a new store of a backup
 //
 // All of them take --json: verify, salvage and inspect DIR then write one document, the
 // others one object a line. States and events are decoded by the layouts that the store holds;
@@ -61,6 +62,7 @@ func usage(format string, a ...any) error { return &exitError{exitUsage, fmt.Err
 // process is what the commands have of the world.
 type process struct {
 	ctx    context.Context // ends at an interrupt
+	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
 	args   []string
@@ -70,6 +72,7 @@ type process struct {
 type flags struct {
 	Verify  verifyCommand  `cmd:"" help:"Read everything, check every hash, and say what is damaged and what that means."`
 	Salvage salvageCommand `cmd:"" help:"Say what could be kept of a store that Open refuses, and with --write make a new store of it."`
+	Restore restoreCommand `cmd:"" help:"Make a store of a backup, which Engine.Backup has written."`
 	Inspect inspectCommand `cmd:"" help:"Show what a store holds: its tables, their keys and states, the events in its logs."`
 }
 
@@ -77,7 +80,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second interrupt ends the program at once
 	signal.Ignore(syscall.SIGPIPE)
-	os.Exit(start(&process{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, args: os.Args[1:]}))
+	os.Exit(start(&process{ctx: ctx, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, args: os.Args[1:]}))
 }
 
 // start runs the command that the arguments name, and returns the exit code.
