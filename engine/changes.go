@@ -93,13 +93,17 @@ func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options 
 // checkPast makes sure that the store has come as far as a position.
 func (e *Engine) checkPast(ctx context.Context, position []uint64) error {
 	have := make([]uint64, len(position))
-	for _, s := range e.shards() {
-		err := s.Sequences(ctx, have)
-		if err != nil && !errors.Is(err, ErrShardFailed) {
-			return err
+	err := e.eachPartition(func(s *shard.Shard, part []uint32) ([]uint32, error) {
+		elsewhere, err := s.Sequences(ctx, part, have)
+		if errors.Is(err, ErrShardFailed) {
+			return nil, nil
 		}
+		return elsewhere, err
+	})
+	if err != nil {
+		return err
 	}
-	for id, sequence := range have { // 0: nothing is known, the partition is on its way
+	for id, sequence := range have { // 0: nothing is known, its shard has failed
 		if sequence != 0 && position[id] > sequence {
 			return fmt.Errorf("%w: it has event %d of partition %d, of which there are %d", ErrPosition, position[id], id, sequence)
 		}

@@ -214,10 +214,11 @@ func (e *Engine) replay(ctx context.Context, options *ReplayOptions, steps []Rep
 	}
 	if live != nil {
 		r.end = make([]uint64, e.manifest.Partitions)
-		for _, s := range e.shards() {
-			if err := s.Sequences(ctx, r.end); err != nil {
-				return report, err
-			}
+		err := e.eachPartition(func(s *shard.Shard, part []uint32) ([]uint32, error) {
+			return s.Sequences(ctx, part, r.end)
+		})
+		if err != nil {
+			return report, err
 		}
 	}
 	workers := options.Workers

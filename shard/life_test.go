@@ -210,6 +210,10 @@ func TestStatsAndFreezeSpeakOfAppliedState(t *testing.T) {
 		if err != nil || !slices.Equal(keys, []int{2, 1}) {
 			t.Fatal(keys, err)
 		}
+		sequences := make([]uint64, rigPartitions)
+		if elsewhere, err := r.Sequences(context.Background(), []uint32{0, 3}, sequences); err != nil || len(elsewhere) != 0 || sequences[0] != 2 || sequences[3] != 1 {
+			t.Fatal(sequences, elsewhere, err)
+		}
 		if SnapshotsOf(r.cfg) != 0 {
 			t.Fatal("no snapshot was taken")
 		}

@@ -311,13 +311,10 @@ func (s *Shard) FreezeDurable(ctx context.Context, table uint16, partitions []ui
 	return elsewhere, err
 }
 
-// Sequences fills in the sequences of the partitions that the shard has.
-func (s *Shard) Sequences(ctx context.Context, into []uint64) error {
-	return s.Tell(ctx, func() {
-		for _, p := range s.owned {
-			into[p.ID] = p.Sequence
-		}
-	})
+// Sequences fills in the sequences of those of the partitions that the shard has, and
+// returns the others: they are another shard's, or on their way.
+func (s *Shard) Sequences(ctx context.Context, partitions []uint32, into []uint64) (elsewhere []uint32, err error) {
+	return s.freeze(ctx, partitions, func(p *Partition) { into[p.ID] = p.Sequence })
 }
 
 // freeze shows some of the shard's partitions.
