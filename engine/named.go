@@ -25,7 +25,6 @@ const (
 // before Resume has seen all of them settled.
 type named struct {
 	stream *stream
-	given  uint64 // the sequence of the event that is being sent, if SendAt has one; else 0
 	now    uint64 // the sequence of the event that is being sent
 	last   uint64 // that was sent
 	low    uint64 // the lowest that may not be settled
@@ -48,7 +47,8 @@ func (b *binding[K, S, E, R]) openNamed(name string, ack Ack) (*named, error) {
 }
 
 // SendAt is Send for an event with a sequence: its place in what the producer sends, the
-// same whenever it sends it again. Sequences begin at 1 and ascend, with gaps or without.
+// same whenever it sends it again. Sequences begin at 1 and ascend, with gaps or without;
+// the largest is 1<<64 - 2.
 // Send counts one up itself. An event that was not sent takes no sequence. An event that a
 // partition has passed, because that event or a later one of the producer was done there,
 // is skipped, and counts as acknowledged.
@@ -60,14 +60,14 @@ func (p *Producer[K, S, E, R]) SendAt(ctx context.Context, sequence uint64, k K,
 		return ErrClosed
 	case p.name == nil:
 		return ErrNoName
-	case sequence <= p.name.last:
-		return fmt.Errorf("%w: %d after %d", ErrSequence, sequence, p.name.last)
+	case sequence == 0:
+		return fmt.Errorf("%w: 0 is none", ErrSequence)
 	}
-	p.name.given = sequence
-	err := p.Send(ctx, k, e)
-	p.name.given = 0
-	return err
+	return p.send(ctx, sequence, k, e)
 }
+
+// sequenceMax is the largest sequence of an event: the next one can still be told.
+const sequenceMax = 1<<64 - 2
 
 // Resume waits until all that was sent is settled, as Flush does, and returns the sequence
 // from which to send again, and from which Send counts on: behind everything that was
@@ -95,19 +95,23 @@ func (p *Producer[K, S, E, R]) Resume(ctx context.Context) (sequence uint64, err
 	return p.name.low, err
 }
 
-// beginNamed makes ready for the next event of a named producer.
-func (p *Producer[K, S, E, R]) beginNamed(ctx context.Context) error {
+// beginNamed makes ready for the next event of a named producer, which has the sequence, or
+// with 0 the next one.
+func (p *Producer[K, S, E, R]) beginNamed(ctx context.Context, sequence uint64) error {
 	n := p.name
 	if p.refused.stopped.Load() {
 		return ErrStopped
 	}
-	if n.last >= n.low+keepEvents && !p.handing && !p.binding.engine.inside() {
+	if n.last+1-n.low > keepEvents && !p.handing && !p.binding.engine.inside() {
 		if err := p.settle(ctx); err != nil {
 			return err
 		}
 	}
-	if n.now = n.given; n.now == 0 {
+	if n.now = sequence; n.now == 0 {
 		n.now = n.last + 1
+	}
+	if n.now <= n.last || n.now > sequenceMax {
+		return fmt.Errorf("%w: %d after %d", ErrSequence, n.now, n.last)
 	}
 	return nil
 }
@@ -180,13 +184,19 @@ func (r *reader[K, S, E, R]) name(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	resumed := false
+	defer func() { // also if Resume panics
+		if !resumed {
+			s.close()
+		}
+	}()
 	if source, ok := r.source.(Resumer); ok {
 		if err := source.Resume(s.kept); err != nil {
-			s.close()
 			return err
 		}
 		r.offsets.next = s.kept
 	}
+	resumed = true
 	r.offsets.given, _ = r.source.(Numbered)
 	r.feed.scribe = &scribe{stream: s, due: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 	return nil
@@ -198,8 +208,8 @@ func (r *reader[K, S, E, R]) encodeNamed() {
 		record := &r.records[r.next]
 		offset := r.offsets.next
 		if r.offsets.given != nil {
-			if offset = r.offsets.given.Offset(r.next); offset < r.offsets.next {
-				r.fail(fmt.Errorf("%w: offset %d of a source after %d", ErrSequence, offset, r.offsets.next-1))
+			if offset = r.offsets.given.Offset(r.next); offset < r.offsets.next || offset >= sequenceMax {
+				r.fail(fmt.Errorf("%w: offset %d of a source, where %d or more was due", ErrSequence, offset, r.offsets.next))
 				return
 			}
 		}

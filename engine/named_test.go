@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,6 +69,11 @@ func TestNamedProducerIsDoneOnce(t *testing.T) {
 		t.Fatalf("it resumes with %d, want 151", from)
 	}
 	check(200)
+	for _, sequence := range []uint64{0, math.MaxUint64} { // the next one could not be told
+		if err := p.SendAt(ctx, sequence, "key-0", 1); !errors.Is(err, engine.ErrSequence) {
+			t.Fatalf("sequence %d: %v", sequence, err)
+		}
+	}
 	if err := p.SendAt(ctx, 200, "key-0", 1); !errors.Is(err, engine.ErrSequence) {
 		t.Fatal(err)
 	}
@@ -208,6 +214,9 @@ func (r *resuming) Poll(records []engine.Record[string, int64]) (int, error) {
 }
 
 func (r *resuming) Resume(offset uint64) error {
+	if r.end < 0 {
+		panic("a source that is broken")
+	}
 	r.resumed, r.at = offset, int64(offset+1)/2
 	return nil
 }
@@ -227,6 +236,11 @@ func TestNamedSourceIsDoneOnce(t *testing.T) {
 		must(t, err)
 		must(t, f.Wait(ctx))
 	}
+	func() { // its name is free again
+		defer func() { _ = recover() }()
+		_, _ = table.Consume(ctx, &resuming{roll: roll{end: -1}}, engine.SourceOptions[string, int64]{Name: "s"})
+		t.Error("the panic of a source was taken")
+	}()
 	want := int64(0)
 	for n := int64(100); n <= 300; n += 100 {
 		consume(&roll{end: n}, 0)

@@ -53,10 +53,13 @@ func (e *Engine) keepPosition(ctx context.Context, kind, name, value string) err
 	return err
 }
 
-// position returns what is kept under a kind and a name. A crash may still take it back
-// by one group commit. Errors are those of Table.Get.
+// position returns what is kept under a kind and a name, when that is durable in an engine
+// that syncs: what comes of it must not outlive it. Errors are those of Table.Get.
 func (e *Engine) position(ctx context.Context, kind, name string) (value string, found bool, err error) {
-	return e.positions.Get(ctx, kind+"/"+name)
+	if e.options.Sync == SyncNever {
+		return e.positions.Get(ctx, kind+"/"+name)
+	}
+	return e.positions.Get(ctx, kind+"/"+name, OnlyDurable)
 }
 
 // positionsOf returns all that is kept under a kind, by name.

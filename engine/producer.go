@@ -154,15 +154,18 @@ func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K
 // of the shard is full or too many events are in flight, at most until ctx ends.
 // After an error the event was not sent. A function of a table must not call it: what is
 // sent there is sent again by a replay.
-func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error {
+func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error { return p.send(ctx, 0, k, e) }
+
+// send is Send, of a named producer with a sequence, or with 0 with the next one.
+func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e E) error {
 	if p.closed {
 		return ErrClosed
 	}
 	if p.refused.count.Load() >= refusedMax {
-		p.handBack() // before the event is encoded: Refused may send, too
+		p.handBack() // before the event is encoded and numbered: Refused may send, too
 	}
 	if p.name != nil {
-		if err := p.beginNamed(ctx); err != nil {
+		if err := p.beginNamed(ctx, sequence); err != nil {
 			return err
 		}
 	}

@@ -62,8 +62,8 @@ type SourceOptions[K comparable, E any] struct {
 // they are skipped, and count as settled. A named source that is no Resumer begins with
 // record 0 again.
 type Resumer interface {
-	// Resume makes the next Poll begin with the record at offset, or before it. An error is
-	// that of Consume.
+	// Resume makes the next Poll begin with the record at offset, or with the first one behind
+	// it. An error is that of Consume.
 	Resume(offset uint64) error
 }
 
