@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/enginetest"
+	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/internal/seam"
 )
 
 // openFiles counts the descriptors of the process; ok says whether that can be told.
@@ -69,6 +72,52 @@ func cycle(t *testing.T, dir string, device engine.LogDevice, table *engine.Tabl
 	must(t, e.Close())
 	if _, err := engine.Open(ctx, dir, engine.Options{}, sums("other")); err == nil {
 		t.Fatal("opened with another table")
+	}
+}
+
+// A mute disk renames no manifest any more from the count-th on.
+type mute struct {
+	fsys.FS
+	count int
+}
+
+func (m *mute) Rename(from, to string) error {
+	if filepath.Base(to) == "MANIFEST" {
+		if m.count--; m.count <= 0 {
+			return errors.New("the disk is mute")
+		}
+	}
+	return m.FS.Rename(from, to)
+}
+
+// Goal: an Open that cannot write a manifest leaves no file open. Method: the second one of
+// a new store, and that of another number of shards.
+func TestOpenWithoutAManifestLeavesNoFileOpen(t *testing.T) {
+	ctx := context.Background()
+	disk := &mute{FS: fsys.OS()}
+	options := engine.Options{Partitions: 8, Environment: &seam.Environment{FS: disk, Now: func() int64 { return 1e18 }}}
+	table := lines("lines")
+	before, ok := openFiles()
+	if !ok {
+		t.Skip("this system does not tell of open files")
+	}
+	for range 3 {
+		options.Shards, disk.count = 4, 2
+		if _, err := engine.Open(ctx, t.TempDir(), options, table); err == nil {
+			t.Fatal("it opened a new store")
+		}
+		dir := t.TempDir()
+		options.Shards, disk.count = 1, 10
+		e, err := engine.Open(ctx, dir, options, table)
+		must(t, err)
+		must(t, e.Close())
+		options.Shards, disk.count = 4, 1
+		if _, err := engine.Open(ctx, dir, options, table); err == nil {
+			t.Fatal("it opened the store with other shards")
+		}
+	}
+	if after, _ := openFiles(); after > before {
+		t.Errorf("%d files were open before, %d are after", before, after)
 	}
 }
 

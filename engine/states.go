@@ -91,7 +91,8 @@ func (e *Engine) create() ([]*shard.State, error) {
 		return nil, err
 	}
 	m.Ready = true
-	return states, m.write(e.options.Environment.FS, e.dir)
+	err = m.write(e.options.Environment.FS, e.dir)
+	return states, closeUnless(err == nil, states, err)
 }
 
 // createLayout makes the directories of a layout, over what a crash may have left. Its
@@ -148,7 +149,7 @@ func (e *Engine) reshard(old []*shard.State, count int) ([]*shard.State, error) 
 		return nil, err
 	}
 	if err := next.write(e.options.Environment.FS, e.dir); err != nil {
-		return nil, err
+		return nil, closeUnless(false, states, err)
 	}
 	for _, state := range old {
 		e.recovery.add(state.Report)
