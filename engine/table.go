@@ -39,7 +39,8 @@ type Spec[K comparable, S, E, R any] struct {
 	// OnTimer changes the state when the timer of the key is due that Context.SetTimer has
 	// set; nil means that the table has no timers. It is called like Apply, on the shard
 	// and again on replay, and must be deterministic. It answers nobody. If it does not
-	// return, the state is as before and the timer is gone.
+	// return, the state is as before and the timer is gone. So it is, without a call, if
+	// there is no Clone and StateCodec cannot encode the state.
 	OnTimer func(c *Context[K], s *S)
 	// TTL is how long keys live without an event, or at all. The default is for ever.
 	TTL TTL
