@@ -127,9 +127,12 @@ func (s *visitor) rebuild(ctx context.Context, to string, wrecks []*shard.Wreck,
 	m := *s.manifest
 	m.Layout, m.Former, m.Ready = 1, 0, false
 	m.Owners = append([]uint16(nil), m.Owners...)
-	now, paused := s.env.Now(), int64(0)
+	now, paused := int64(0), int64(0) // the store was up until then, and is down since
 	for _, w := range wrecks {
 		now, paused = max(now, w.Time), max(paused, w.Paused)
+	}
+	if now == 0 {
+		now = s.env.Now()
 	}
 	for id, b := range best {
 		if b.remnant != nil {

@@ -28,8 +28,9 @@ func (r *Remnant) holding() holding { return holding{r.Epoch, r.Sequence} }
 
 // A remnantRecord is a record of a log, with what says what it means.
 type remnantRecord struct {
-	order   int
+	order   int // in the log of the shard
 	time    int64
+	clock   Clock // of the log, at an event
 	written schemas
 	bytes   []byte
 }
@@ -155,6 +156,7 @@ type wreckReader struct {
 	copied    uint64
 	held      map[uint32]holding // of the newest generation, until it was compared
 	order     int
+	clock     Clock
 }
 
 // load takes the partitions of the base, each for itself. It says whether there are any.
@@ -221,6 +223,7 @@ func (r *wreckReader) generation(g Generation, first bool) {
 		options.Seal = &g.End
 	}
 	last := uint64(0)
+	r.order = int(g.Number) << 32 // the same from whatever base it is read
 	result, err := wal.Scan(r.cfg.Log.FS, r.cfg.generationDir(g.Number), r.cfg.ID, g.Number, options, func(f wal.FrameView) error {
 		last = f.Number
 		if f.Number == 0 {
@@ -247,7 +250,7 @@ func (r *wreckReader) begin(start *wal.Start, first bool) error {
 		return err
 	}
 	r.eras, r.copied, r.held = s.eras, s.copied, s.held
-	r.Paused = max(r.Paused, s.paused)
+	r.pause(Clock{Opened: start.Time, Paused: s.paused})
 	for id, at := range s.held {
 		r.know(id, at.sequence)
 	}
@@ -282,8 +285,15 @@ func (r *wreckReader) compare(frame uint64) {
 	r.held = nil
 }
 
+// pause takes over what the log says of the clock.
+func (r *wreckReader) pause(c Clock) {
+	r.clock = c
+	r.Paused = max(r.Paused, c.Paused)
+}
+
 func (r *wreckReader) frame(f wal.FrameView) (err error) {
 	now, written := f.Time, eraOf(r.eras, f.Number)
+	r.Time = max(r.Time, now) // also of a frame without records: until then the store was up
 	var rec record
 	for rest := f.Body; len(rest) > 0; {
 		if rest, err = takeRecord(rest, &rec); err != nil {
@@ -295,7 +305,7 @@ func (r *wreckReader) frame(f wal.FrameView) (err error) {
 			now = rec.time()
 		case rec.table == clockTable:
 			c, _ := rec.clock()
-			r.Paused = max(r.Paused, c.Paused)
+			r.pause(c)
 		case rec.table == beginTable, rec.table == partTable, rec.table == commitTable:
 			err = r.adopt(&rec, written)
 		case rec.table < controlTables:
@@ -325,7 +335,7 @@ func (r *wreckReader) event(rec *record, now int64, written schemas) {
 	}
 	p.Sequence++
 	if r.keep(id) {
-		p.events = append(p.events, remnantRecord{order: r.order, time: now, written: written, bytes: slices.Clone(rec.bytes)})
+		p.events = append(p.events, remnantRecord{order: r.order, time: now, clock: r.clock, written: written, bytes: slices.Clone(rec.bytes)})
 	}
 }
 
@@ -372,7 +382,8 @@ func CreateSalvaged(cfg Config, remnants []*Remnant, now, paused int64) error {
 		}
 	}
 	frames := framesOf(remnants, now, len(cfg.Tables))
-	starts := &starts{held: make(map[uint32]holding), gone: make(map[uint32]uint64), paused: paused}
+	clock := salvagedClock{paused: pausedBefore(frames, paused)}
+	starts := &starts{held: make(map[uint32]holding), gone: make(map[uint32]uint64), paused: clock.paused}
 	for i, f := range frames {
 		starts.eras = appendEra(starts.eras, uint64(i+1), f.written)
 	}
@@ -381,8 +392,11 @@ func CreateSalvaged(cfg Config, remnants []*Remnant, now, paused int64) error {
 	if err != nil {
 		return err
 	}
-	for _, f := range frames {
-		if err := f.write(w); err != nil {
+	for i, f := range frames {
+		if i == len(frames)-1 {
+			clock.end = &Clock{Opened: now, Paused: paused}
+		}
+		if err := f.write(w, &clock); err != nil {
 			return errors.Join(err, w.Close())
 		}
 	}
@@ -442,7 +456,35 @@ func framesOf(remnants []*Remnant, now int64, tables int) (frames []*remnantFram
 	return frames
 }
 
-func (f *remnantFrame) write(w *wal.Writer) error {
+// A salvagedClock writes what the log says of how long the store was down: what is due of
+// a key depends on what it was when its events came.
+type salvagedClock struct {
+	paused int64  // that the log says so far
+	end    *Clock // that it has to say at its end, if that is near
+}
+
+// set appends the record of a clock if it is another one.
+func (s *salvagedClock) set(dst []byte, c Clock) []byte {
+	if c.Paused == s.paused {
+		return dst
+	}
+	s.paused = c.Paused
+	return appendClock(dst, c, nil)
+}
+
+// pausedBefore is what the log has to say in front of its first event.
+func pausedBefore(frames []*remnantFrame, paused int64) int64 {
+	for _, f := range frames {
+		for _, rec := range f.records {
+			if rec.order > 0 {
+				return rec.clock.Paused
+			}
+		}
+	}
+	return paused
+}
+
+func (f *remnantFrame) write(w *wal.Writer, clock *salvagedClock) error {
 	var frame wal.Frame
 	frame.Reset()
 	frame.Time = f.records[0].time
@@ -452,8 +494,14 @@ func (f *remnantFrame) write(w *wal.Writer) error {
 			now = rec.time
 			frame.Bytes = appendTimeMark(frame.Bytes, now)
 		}
+		if rec.order > 0 {
+			frame.Bytes = clock.set(frame.Bytes, rec.clock)
+		}
 		frame.Bytes = append(frame.Bytes, rec.bytes...)
 		frame.Count++
+	}
+	if clock.end != nil {
+		frame.Bytes = clock.set(frame.Bytes, *clock.end)
 	}
 	if err := w.Room(frame.Len()); err != nil {
 		return err
