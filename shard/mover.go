@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"weak"
 
 	"github.com/keyfold/keyfold/internal/mutant"
 )
@@ -65,10 +65,11 @@ type paces struct {
 // usual are the paces of all moves but those of tests. BenchmarkMove shows part and sync.
 var usual = paces{part: 8 << 10, sync: 32 << 10, cargo: 512 << 10}
 
-// A Mover moves partitions between the shards of an engine. What memory a move takes, the
-// next one uses again, unless the garbage collector comes first. The zero Mover is ready.
+// A Mover moves partitions between the shards of an engine, one move at a time. What memory
+// a move takes, the next one uses again, unless the garbage collector comes first. The zero
+// Mover is ready.
 type Mover struct {
-	luggage sync.Pool
+	luggage weak.Pointer[luggage]
 	paces   paces // zero: the usual ones
 }
 
@@ -93,10 +94,10 @@ func (m *Mover) Move(from, to *Shard, partitions []uint32, reroute func(moved []
 	if t.paces == (paces{}) {
 		t.paces = usual
 	}
-	t.luggage, _ = m.luggage.Get().(*luggage)
-	if t.luggage == nil {
+	if t.luggage = m.luggage.Value(); t.luggage == nil {
 		t.luggage = &luggage{}
 	}
+	m.luggage = weak.Pointer[luggage]{} // a shard may still use that of a move that gives up
 	departed := false
 	defer func() { // a codec may not return
 		if !departed {
@@ -106,7 +107,7 @@ func (m *Mover) Move(from, to *Shard, partitions []uint32, reroute func(moved []
 	if err := t.prepare(partitions); err != nil {
 		return err
 	}
-	m.luggage.Put(t.luggage)
+	m.luggage = weak.Make(t.luggage)
 	t.luggage = nil
 	if err := t.depart(reroute); err != nil {
 		return err
