@@ -117,27 +117,27 @@ type Timers struct {
 	Late bench.Latency `json:"late_ns"`
 }
 
-// Timers looks at all keys.
+// Timers looks at all keys, and then at the counts: when no timer is set in any of them, and
+// nobody sends events, the counts are final.
 func (s *folded[S, E, R]) Timers(ctx context.Context) (t Timers, err error) {
+	if s.options.Timer > 0 {
+		for e, err := range s.table.All(ctx) {
+			if err != nil {
+				return t, err
+			}
+			state := any(&e.State).(*timed)
+			t.Wrong += state.Wrong
+			t.Noted += state.Fired
+			if state.Due != 0 {
+				t.Pending++
+			}
+		}
+	}
 	stats, err := s.engine.Stats(ctx)
 	if err != nil {
 		return t, err
 	}
-	t = Timers{Fired: stats.Fired.Timers, Expired: stats.Fired.Expired, Late: s.journal.late.Latency()}
-	if s.options.Timer == 0 {
-		return t, nil
-	}
-	for e, err := range s.table.All(ctx) {
-		if err != nil {
-			return t, err
-		}
-		state := any(&e.State).(*timed)
-		t.Wrong += state.Wrong
-		t.Noted += state.Fired
-		if state.Due != 0 {
-			t.Pending++
-		}
-	}
+	t.Fired, t.Expired, t.Late = stats.Fired.Timers, stats.Fired.Expired, s.journal.late.Latency()
 	return t, nil
 }
 
