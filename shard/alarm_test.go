@@ -275,25 +275,25 @@ func TestSleepingShardWakesWhenSomethingIsDueAndNotBefore(t *testing.T) {
 		began := time.Now()
 		at := func(d time.Duration) int64 { return began.Add(d).UnixNano() }
 		r.send(Durable, bell("0a", at(time.Hour)), bell("1a", at(time.Minute)), bell("1a", at(2*time.Hour)))
-		after(time.Second) // its frame is synced, and vouched for
+		r.rest(time.Second) // its frame is synced, and vouched for
 		quiet := r.counters.parks
-		if after(time.Hour - time.Second - 1); r.counters.parks != quiet {
+		if r.rest(time.Hour - time.Second - 1); r.counters.parks != quiet {
 			t.Fatalf("it woke %d times before", r.counters.parks-quiet)
 		}
-		if after(1); r.counters.timers != 1 {
+		if r.rest(1); r.counters.timers != 1 {
 			t.Fatalf("%d firings", r.counters.timers)
 		}
-		after(time.Second)
+		r.rest(time.Second)
 		quiet = r.counters.parks
-		if after(time.Hour - time.Second - 1); r.counters.parks != quiet {
+		if r.rest(time.Hour - time.Second - 1); r.counters.parks != quiet {
 			t.Fatalf("it woke %d times before", r.counters.parks-quiet)
 		}
-		if after(1); r.counters.timers != 2 {
+		if r.rest(1); r.counters.timers != 2 {
 			t.Fatalf("%d firings", r.counters.timers)
 		}
-		after(time.Second)
+		r.rest(time.Second)
 		quiet = r.counters.parks
-		if after(1000 * time.Hour); r.counters.parks != quiet {
+		if r.rest(1000 * time.Hour); r.counters.parks != quiet {
 			t.Fatal("it woke with nothing to do")
 		}
 	})

@@ -35,6 +35,13 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
+// rest is after for a test that has looked into the shard: that lies before whatever the
+// shard does next, and the race detector is told.
+func (r *rig) rest(d time.Duration) {
+	r.log.pulse.due.CompareAndSwap(false, false) // every turn looks at it
+	after(d)
+}
+
 func TestIntervalModeSyncsAfterTheInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := running(t, atInterval)

@@ -68,7 +68,10 @@ func TestHeartbeatVouchesForTheLastFrame(t *testing.T) {
 				r.send(Durable, add("0a"))
 				synctest.Wait()
 				path := r.cfg.generationDir(1) + "/00000000000000000001"
-				end := r.log.writer.Bytes()
+				var end int64
+				if err := r.Tell(t.Context(), func() { end = r.log.writer.Bytes() }); err != nil {
+					t.Fatal(err)
+				}
 				if beat {
 					after(pulseInterval)
 				}
