@@ -225,6 +225,6 @@ func TestRestoreMakesAStoreOfABackup(t *testing.T) {
 	keyfold(t, "restore", name, to).wants(t, "a backup", exitFine, "sessions, version 0: 2 keys", "verdict     whole")
 	keyfold(t, "restore", name, to).wants(t, "over a store", exitFailed, "not empty")
 	damage(t, name)
-	keyfold(t, "restore", name, to+"2").wants(t, "a damaged backup", exitFailed, "damaged backup")
+	keyfold(t, "restore", name, to+"2").wants(t, "a damaged backup", exitFailed, "keyfold: restore: damaged backup")
 	keyfold(t, "verify", to+"2").wants(t, "what is left of that", exitFailed, "no store")
 }

@@ -126,7 +126,7 @@ func parse(p *process) (func() error, error) {
 
 // sentence says in one line what went wrong, and what can be done if that is clear.
 func sentence(err error) string {
-	text := strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", "; "), "keyfold: ")
+	text := strings.NewReplacer("\n", "; ", "keyfold: ", "").Replace(err.Error()) // every layer says whose it is
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "interrupted"

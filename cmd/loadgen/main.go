@@ -206,5 +206,8 @@ func sentence(err error) string {
 	case errors.Is(err, fs.ErrPermission):
 		return "no permission: " + text
 	}
+	if _, damaged := errors.AsType[*engine.CorruptError](err); damaged {
+		return text + "; keep the directory, and run keyfold verify on the store in it"
+	}
 	return text
 }

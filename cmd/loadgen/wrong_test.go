@@ -165,6 +165,7 @@ func TestStoresThatCannotBeRecoveredAreToldInOneSentence(t *testing.T) {
 		t.Fatal(err)
 	}
 	wrong{[]string{"recover", dir}, exitFailed, "MANIFEST is damaged"}.check(t, "no store")
+	wrong{[]string{"recover", dir}, exitFailed, "run keyfold verify"}.check(t, "what to do")
 	if err := os.RemoveAll(options.Dir); err != nil {
 		t.Fatal(err)
 	}
