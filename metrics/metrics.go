@@ -91,7 +91,7 @@ var ofShards = []shardFamily{
 		func(s *engine.ShardStats) float64 { return float64(s.Fired.Timers) }},
 	{"keyfold_expired_total", "Keys that have come to the end of their TTL.", Counter,
 		func(s *engine.ShardStats) float64 { return float64(s.Fired.Expired) }},
-	{"keyfold_lapsed_total", "Timers and expired keys whose function did not return.", Counter,
+	{"keyfold_lapsed_total", "Timers and expired keys whose function did not return, or could not be called.", Counter,
 		func(s *engine.ShardStats) float64 { return float64(s.Fired.Lapsed) }},
 	{"keyfold_runs_total", "Runs: operations that were touched and applied together.", Counter,
 		func(s *engine.ShardStats) float64 { return float64(s.Runs) }},
