@@ -132,7 +132,7 @@ func (e *Engine) prune() error {
 	for id := range m.Tables {
 		oldest[id] = m.Tables[id].number()
 	}
-	err := error(nil)
+	var err error
 	layouts := append(e.formerLayouts(), m.Layout)
 	if m.Former != 0 {
 		layouts = append(layouts, m.Former)
