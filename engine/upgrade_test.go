@@ -348,6 +348,37 @@ func TestCodecsAreChangedByUpgrades(t *testing.T) {
 	}
 }
 
+// Goal: events that a codec has encoded and that only the log has are lifted, and without
+// the codec that they had they are refused.
+func TestCodedEventsAreLiftedFromTheLog(t *testing.T) {
+	type order struct{ Euros int64 }
+	define := func(version uint32, upgrades ...engine.Upgrade) *engine.Table[string, int64, int64, struct{}] {
+		return engine.NewTable(engine.Spec[string, int64, int64, struct{}]{
+			Name: "orders", Version: version, Upgrades: upgrades,
+			Apply: func(_ *engine.Context[string], cents *int64, e int64) struct{} { *cents += e; return struct{}{} },
+		})
+	}
+	one := engine.NewTable(engine.Spec[string, int64, order, struct{}]{
+		Name: "orders", Version: 1, EventCodec: named[order]{name: "orders/1"},
+		Apply: func(_ *engine.Context[string], cents *int64, e order) struct{} {
+			*cents += 100 * e.Euros
+			return struct{}{}
+		},
+	})
+	l := newLab(t, smallStore(), one)
+	do(t, one, "k", order{2})
+	do(t, one, "k", order{3})
+	l.die(crashfs.Lost)
+	cents := func(o order) (int64, error) { return 100 * o.Euros, nil }
+	mustSay(t, l.with(define(2, engine.UpgradeCodedEvent(1, 2, named[order]{name: "other/1"}, cents))).refused(), "orders/1", "other/1")
+	two := define(2, engine.UpgradeCodedEvent(1, 2, named[order]{name: "orders/1"}, cents))
+	l.with(two).open()
+	do(t, two, "k", 7)
+	if s, _ := get(t, two, "k"); s != 507 {
+		t.Errorf("%d cents, want 507", s)
+	}
+}
+
 // Goal: a table is let go by name, whatever the log still holds of it, and for good.
 func TestDroppedTableIsLetGo(t *testing.T) {
 	for _, end := range []string{"close", "kill", "snapshot and kill", "move and kill"} {
