@@ -465,7 +465,10 @@ func TestANewerFormatIsRefusedWithAWayOut(t *testing.T) {
 	}
 	for _, name := range matching(r.view, "/log/") {
 		if len(contents(r.view, name)) > 0 && !unread(r, name) {
-			newer[name] = func(disk *crashfs.FS, name string) { change(disk, name, ofTheFuture) }
+			first := contents(r.view, matching(r.view, path.Dir(name)+"/")[0])
+			newer[name] = func(disk *crashfs.FS, name string) {
+				change(disk, name, func(b []byte) []byte { return ofTheFuture(b, first) })
+			}
 		}
 	}
 	for name, change := range newer {
@@ -484,10 +487,13 @@ func TestANewerFormatIsRefusedWithAWayOut(t *testing.T) {
 	}
 }
 
-// ofTheFuture gives the header frame of a log another format, with a hash that is right.
-func ofTheFuture(b []byte) []byte {
-	_, n := binary.Uvarint(b)
-	head, id := b[n:], b[n+56:n+56+32]
+// ofTheFuture gives the first frame of a segment another format, with a hash that is
+// right. Its seed is in the header frame of the generation, in the first segment.
+func ofTheFuture(b, first []byte) []byte {
+	_, n := binary.Uvarint(first)
+	id := first[n+56 : n+56+32]
+	_, n = binary.Uvarint(b)
+	head := b[n:]
 	binary.LittleEndian.PutUint16(head[4:], 99)
 	seed := xxh3.HashSeed(id, 0x6b6579666f6c6431)
 	binary.LittleEndian.PutUint64(head[48:], xxh3.HashSeed(head[:48], seed))
