@@ -178,7 +178,7 @@ func (st *store[K, S, E, R]) loadIDs(entries uint32, data []byte) error {
 	if binary.LittleEndian.Uint64(data) != xxh3.HashString(b.result.name) {
 		ids.LoseAnswers(from)
 	}
-	for ids.Len() > b.once.Ids {
+	for ids.Len() > b.once.IDs {
 		ids.DropOldest()
 	}
 	return nil

@@ -37,7 +37,7 @@ func newGoldenLayers() *goldenLayers {
 		s.Name, s.TTL = "timed", engine.TTL{Idle: goldenIdle, Age: 2 * goldenIdle}
 	})
 	spec := counters("answered").Spec()
-	spec.Once = engine.Once{Ids: 1 << 12}
+	spec.Once = engine.Once{IDs: 1 << 12}
 	g.answered = engine.NewTable(spec)
 	g.deeds = called("deeds", cards2(engine.UpgradeState(1, 2, stateTo2), engine.UpgradeEvent(1, 2, eventTo2)))
 	return g

@@ -23,13 +23,13 @@ import (
 // of that one and a half times at most, while the memory of it grows. Nothing is taken by
 // partitions that have none.
 type Once struct {
-	// Ids is how many ids a partition remembers at most: the oldest is forgotten for a new
+	// IDs is how many ids a partition remembers at most: the oldest is forgotten for a new
 	// one. 0 means 65536 if For is set; at most 4194304.
-	Ids int
+	IDs int
 	// For is how long an id is remembered, by the time that is logged with its event, if it
 	// is not forgotten for newer ones before. 0 means for as long as there is room. With
 	// For alone a busy table may remember 65536 ids in each of 4096 partitions, which is
-	// some 12 GB: say how many Ids it needs.
+	// some 12 GB: say how many IDs it needs.
 	For time.Duration
 }
 
@@ -47,11 +47,11 @@ func (o Once) on() bool { return o != Once{} }
 
 // complete fills in what was left out, or says what cannot be.
 func (o Once) complete() (Once, error) {
-	if o.Ids < 0 || o.Ids > idsMax || o.For < 0 {
-		return o, fmt.Errorf("Once must have 0 to %d Ids and a For that is not negative, not %d and %v", idsMax, o.Ids, o.For)
+	if o.IDs < 0 || o.IDs > idsMax || o.For < 0 {
+		return o, fmt.Errorf("Once must have 0 to %d IDs and a For that is not negative, not %d and %v", idsMax, o.IDs, o.For)
 	}
 	if o.on() {
-		setDefault(&o.Ids, idsDefault)
+		setDefault(&o.IDs, idsDefault)
 	}
 	return o, nil
 }
@@ -215,7 +215,7 @@ func (st *store[K, S, E, R]) remember(op *shard.Operation) {
 			ids.DropOldest()
 		}
 	}
-	for ids.Len() >= once.Ids {
+	for ids.Len() >= once.IDs {
 		ids.DropOldest()
 	}
 	ids.Add(st.program.fingerprint(op), st.program.answered)

@@ -48,7 +48,7 @@ func again(t *testing.T, table *engine.Table[string, int64, int64, string], id e
 // meets it. Method: retries at once, after crashes, a snapshot, moves, with another number
 // of shards; and the same id with another key.
 func TestRetryGetsTheFirstAnswer(t *testing.T) {
-	table := tickets(engine.Once{Ids: 100})
+	table := tickets(engine.Once{IDs: 100})
 	l := newLab(t, smallStore(), table)
 	id := engine.NewEventID()
 	again(t, table, id, "a", "number 1: xxxxxxx")
@@ -86,7 +86,7 @@ func TestRetryGetsTheFirstAnswer(t *testing.T) {
 // Goal: a retry is told no earlier than the ack that it asks for allows. Method: the event
 // is applied, the disk holds every sync; a durable retry must wait.
 func TestRetryWaitsForTheFirstEvent(t *testing.T) {
-	table := tickets(engine.Once{Ids: 100})
+	table := tickets(engine.Once{IDs: 100})
 	l := newLab(t, smallStore(), table)
 	id := engine.NewEventID()
 	release := l.holdSyncs()
@@ -114,7 +114,7 @@ func TestRetryWaitsForTheFirstEvent(t *testing.T) {
 // Goal: what was not done is not remembered. Method: a refusal and a panic, then the same
 // id again.
 func TestRefusedEventIsNotRemembered(t *testing.T) {
-	table := tickets(engine.Once{Ids: 100})
+	table := tickets(engine.Once{IDs: 100})
 	newLab(t, smallStore(), table)
 	id := engine.NewEventID()
 	if _, err := table.DoOnce(context.Background(), id, "a", -1); !errors.Is(err, errNotNow) {
@@ -133,7 +133,7 @@ func TestRefusedEventIsNotRemembered(t *testing.T) {
 // Goal: ids are forgotten in their order, by number and by logged time, in the same way
 // before and after a crash. Method: one partition, both windows.
 func TestIdsAreForgottenInOrder(t *testing.T) {
-	table := tickets(engine.Once{Ids: 3, For: time.Minute})
+	table := tickets(engine.Once{IDs: 3, For: time.Minute})
 	options := smallStore()
 	options.Partitions, options.Shards = 1, 1
 	l := newLab(t, options, table)
@@ -159,7 +159,7 @@ func TestIdsAreForgottenInOrder(t *testing.T) {
 
 func TestOnceSaysWhatItCannotDo(t *testing.T) {
 	ctx := context.Background()
-	off, on := counters("off"), tickets(engine.Once{Ids: 10})
+	off, on := counters("off"), tickets(engine.Once{IDs: 10})
 	l := newLab(t, smallStore(), off, on)
 	if _, err := off.DoOnce(ctx, engine.NewEventID(), "a", 1); !errors.Is(err, engine.ErrOnceOff) {
 		t.Error(err)
@@ -178,7 +178,7 @@ func TestOnceSaysWhatItCannotDo(t *testing.T) {
 	if s, _ := get(t, on, "a"); s != 1 {
 		t.Errorf("%d events were done, want 1", s)
 	}
-	for _, spec := range []engine.Spec[string, int64, int64, map[string]int]{{Once: engine.Once{Ids: 1}}, {Once: engine.Once{Ids: -1}}, {Once: engine.Once{For: -1}}} {
+	for _, spec := range []engine.Spec[string, int64, int64, map[string]int]{{Once: engine.Once{IDs: 1}}, {Once: engine.Once{IDs: -1}}, {Once: engine.Once{For: -1}}} {
 		spec.Name = "wrong"
 		spec.Apply = func(*engine.Context[string], *int64, int64) map[string]int { return nil }
 		if _, err := l.tryOpen(l.options, engine.NewTable(spec)); err == nil {
@@ -191,12 +191,12 @@ func TestOnceSaysWhatItCannotDo(t *testing.T) {
 // shrinks, in a deploy. Method: the same store, opened by tables that differ in that.
 func TestAnswerOfAnotherTypeIsLostButNotTheId(t *testing.T) {
 	ctx := context.Background()
-	first := tickets(engine.Once{Ids: 10})
+	first := tickets(engine.Once{IDs: 10})
 	l := newLab(t, smallStore(), first)
 	id := engine.NewEventID()
 	again(t, first, id, "a", "number 1: xxxxxxx")
 	next := engine.NewTable(engine.Spec[string, int64, int64, int64]{
-		Name: "tickets", Once: engine.Once{Ids: 10},
+		Name: "tickets", Once: engine.Once{IDs: 10},
 		Apply: func(_ *engine.Context[string], s *int64, _ int64) int64 { *s++; return *s },
 	})
 	l.tables = []engine.Definition{next}
@@ -212,7 +212,7 @@ func TestAnswerOfAnotherTypeIsLostButNotTheId(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	spec := engine.Spec[string, int64, int64, float64]{
-		Name: "tickets", Once: engine.Once{Ids: 10},
+		Name: "tickets", Once: engine.Once{IDs: 10},
 		Apply: func(_ *engine.Context[string], s *int64, _ int64) float64 { *s++; return float64(*s) },
 	}
 	floats := engine.NewTable(spec)
@@ -220,7 +220,7 @@ func TestAnswerOfAnotherTypeIsLostButNotTheId(t *testing.T) {
 	if n, err := floats.DoOnce(ctx, other, "a", 1); !errors.Is(err, engine.ErrAnswerLost) {
 		t.Fatalf("%v, %v", n, err)
 	}
-	spec.Once.Ids = 1
+	spec.Once.IDs = 1
 	floats = engine.NewTable(spec)
 	l.with(floats).reopen()
 	if _, err := floats.DoOnce(ctx, id, "a", 1); err != nil { // the older one was forgotten
@@ -238,7 +238,7 @@ func (deadEnd) Decode([]byte, *string) error                { runtime.Goexit(); 
 func TestAnswerWhoseCodecEndsTheGoroutineIsLostButNotTheEvent(t *testing.T) {
 	ctx := context.Background()
 	table := engine.NewTable(engine.Spec[string, int64, int64, string]{
-		Name: "tickets", Once: engine.Once{Ids: 10}, ResultCodec: deadEnd{},
+		Name: "tickets", Once: engine.Once{IDs: 10}, ResultCodec: deadEnd{},
 		Apply: func(_ *engine.Context[string], s *int64, _ int64) string { *s++; return "done" },
 	})
 	newLab(t, smallStore(), table)
@@ -255,7 +255,7 @@ func TestAnswerWhoseCodecEndsTheGoroutineIsLostButNotTheEvent(t *testing.T) {
 
 // Goal: a batch does what has an id once, and mixes it with what has none.
 func TestBatchDoesAnIdOnce(t *testing.T) {
-	table := tickets(engine.Once{Ids: 10})
+	table := tickets(engine.Once{IDs: 10})
 	l := newLab(t, smallStore(), table)
 	id := engine.NewEventID()
 	b := l.engine.Batch()
@@ -282,7 +282,7 @@ func TestBatchDoesAnIdOnce(t *testing.T) {
 // Goal: a full disk does not keep the answer of what was done from a retry.
 func TestRetryIsAnsweredOnAFullDisk(t *testing.T) {
 	ctx := context.Background()
-	table := tickets(engine.Once{Ids: 10})
+	table := tickets(engine.Once{IDs: 10})
 	l := newLab(t, smallStore(), table)
 	id := engine.NewEventID()
 	again(t, table, id, "a", "number 1: xxxxxxx")

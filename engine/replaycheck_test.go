@@ -172,7 +172,7 @@ func TestReplayCheckGoesThroughUpgrades(t *testing.T) {
 func timedAnswers(odd string) *engine.Table[string, sum, int64, int64] {
 	var calls atomic.Int64
 	return engine.NewTable(engine.Spec[string, sum, int64, int64]{
-		Name: "a", TTL: engine.TTL{Idle: time.Hour}, Once: engine.Once{Ids: 1000},
+		Name: "a", TTL: engine.TTL{Idle: time.Hour}, Once: engine.Once{IDs: 1000},
 		OnTimer: func(_ *engine.Context[string], s *sum) { s.Last = -1 },
 		Apply: func(c *engine.Context[string], s *sum, e int64) int64 {
 			s.Count, s.Total, s.Last = s.Count+1, s.Total+e, e

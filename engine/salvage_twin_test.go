@@ -38,7 +38,7 @@ func (w *twin) open(t *testing.T, l *lab, o engine.Options) {
 		ttl.Downtime = engine.DowntimeStops
 	}
 	w.rich = engine.NewTable(engine.Spec[string, chained, uint64, uint64]{
-		Name: "rich", Once: engine.Once{Ids: 1000}, TTL: ttl,
+		Name: "rich", Once: engine.Once{IDs: 1000}, TTL: ttl,
 		Apply: func(c *engine.Context[string], s *chained, e uint64) uint64 {
 			s.Count, s.Chain = s.Count+1, (s.Chain^e)*0x9e3779b97f4a7c15
 			if e%3 == 0 {

@@ -79,15 +79,15 @@ type Meaning uint8
 
 // The meanings, worst first.
 const (
-	// Refused: Open refuses the store because of it.
-	Refused Meaning = iota
+	// MeaningRefused: Open refuses the store because of it.
+	MeaningRefused Meaning = iota
 	// LeftOut: Open does without it, and warns. What it holds is also elsewhere.
 	LeftOut
-	// Spare: Open does not read it. It is what would be fallen back to.
-	Spare
-	// Tear: what a crash left of a last write. Open drops it. Nothing of it was
+	// MeaningSpare: Open does not read it. It is what would be fallen back to.
+	MeaningSpare
+	// MeaningTear: what a crash left of a last write. Open drops it. Nothing of it was
 	// acknowledged as durable.
-	Tear
+	MeaningTear
 	// Superfluous: nothing names it. Open removes it.
 	Superfluous
 )
@@ -141,7 +141,7 @@ func (f *Fault) String() string {
 // refuses, or nil.
 func (v *Verification) Refused() error {
 	for i := range v.Faults {
-		if f := &v.Faults[i]; f.Meaning == Refused {
+		if f := &v.Faults[i]; f.Meaning == MeaningRefused {
 			return f.Err
 		}
 	}
@@ -152,7 +152,7 @@ func (v *Verification) Refused() error {
 // superfluous.
 func (v *Verification) Whole() bool {
 	for i := range v.Faults {
-		if v.Faults[i].Meaning < Tear {
+		if v.Faults[i].Meaning < MeaningTear {
 			return false
 		}
 	}

@@ -226,7 +226,7 @@ func openable(fs fsys.FS, dir string) error {
 
 // refused adds a fault that Open refuses, unless it is known already.
 func (v *Verification) refused(index int, path string, err error) {
-	v.add(faultOf(Refused, index, path, err))
+	v.add(faultOf(MeaningRefused, index, path, err))
 }
 
 // add adds a fault, unless the same was seen there before.
@@ -277,7 +277,7 @@ func (v *Verification) examined(s *visitor, index int, x *shard.Examination) {
 	} else {
 		v.refused(index, s.config(index).Dir, x.Err)
 	}
-	without := Refused // what a snapshot is that is damaged: the log does not begin early enough to do without
+	without := MeaningRefused // what a snapshot is that is damaged: the log does not begin early enough to do without
 	if base > 0 || x.State != nil {
 		without = LeftOut
 	}
@@ -298,7 +298,7 @@ func (v *Verification) examined(s *visitor, index int, x *shard.Examination) {
 		case n.Number > base:
 			v.add(faultOf(without, index, n.Path, n.Err))
 		default:
-			v.add(faultOf(Spare, index, n.Path, n.Err))
+			v.add(faultOf(MeaningSpare, index, n.Path, n.Err))
 		}
 	}
 	for _, path := range x.Unnamed {
@@ -321,12 +321,12 @@ func wholeSnapshot(x *shard.Examination) (number uint64) {
 func (v *Verification) generation(index int, g *shard.GenerationView, needed bool) {
 	switch {
 	case g.Err != nil && !needed:
-		v.add(faultOf(Spare, index, g.Path, g.Err))
+		v.add(faultOf(MeaningSpare, index, g.Path, g.Err))
 	case g.Err != nil:
-		v.add(faultOf(Refused, index, g.Path, g.Err))
+		v.add(faultOf(MeaningRefused, index, g.Path, g.Err))
 	case g.Found.TornBytes > 0:
 		v.add(Fault{
-			Meaning: Tear, Shard: index, Path: g.Found.TornPath, Offset: g.Found.TornOffset, Bytes: g.Found.TornBytes, Sequence: g.Found.End.Frame + 1,
+			Meaning: MeaningTear, Shard: index, Path: g.Found.TornPath, Offset: g.Found.TornOffset, Bytes: g.Found.TornBytes, Sequence: g.Found.End.Frame + 1,
 			Text: fmt.Sprintf("the last %d bytes are no whole frame", g.Found.TornBytes),
 		})
 	case g.Found.SurplusBytes > 0:

@@ -113,25 +113,25 @@ func TestFaultsHaveTheMeaningThatTheyHaveForOpen(t *testing.T) {
 		path   func(l *lab) string
 	}{
 		"the older snapshot": {
-			func(l *lab) { l.edit(l.oldest("snapshot"), flip) }, engine.Spare, func(l *lab) string { return l.oldest("snapshot") }},
+			func(l *lab) { l.edit(l.oldest("snapshot"), flip) }, engine.MeaningSpare, func(l *lab) string { return l.oldest("snapshot") }},
 		"the older log": {
-			func(l *lab) { must(l.tb, fsys.RemoveTree(l.disk, l.oldest("log"))) }, engine.Spare, nil},
+			func(l *lab) { must(l.tb, fsys.RemoveTree(l.disk, l.oldest("log"))) }, engine.MeaningSpare, nil},
 		"the newer snapshot": {
 			func(l *lab) { l.edit(l.newest("snapshot"), flip) }, engine.LeftOut, func(l *lab) string { return l.newest("snapshot") }},
 		"the log": {
-			func(l *lab) { l.edit(l.newest("log")+"/00000000000000000001", early) }, engine.Refused, func(l *lab) string { return l.newest("log") + "/00000000000000000001" }},
+			func(l *lab) { l.edit(l.newest("log")+"/00000000000000000001", early) }, engine.MeaningRefused, func(l *lab) string { return l.newest("log") + "/00000000000000000001" }},
 		"the end of the log": {
 			func(l *lab) {
 				l.edit(l.newest("log")+"/00000000000000000001", func(b []byte) []byte { return append([]byte(strings.TrimRight(string(b), "\x00")), 1, 2, 3) })
-			}, engine.Tear, func(l *lab) string { return l.newest("log") + "/00000000000000000001" }},
+			}, engine.MeaningTear, func(l *lab) string { return l.newest("log") + "/00000000000000000001" }},
 		"CURRENT": {
-			func(l *lab) { l.edit(shelfShard+"CURRENT", flip) }, engine.Refused, func(*lab) string { return shelfShard + "CURRENT" }},
+			func(l *lab) { l.edit(shelfShard+"CURRENT", flip) }, engine.MeaningRefused, func(*lab) string { return shelfShard + "CURRENT" }},
 		"the manifest": {
-			func(l *lab) { l.edit("/store/MANIFEST", flip) }, engine.Refused, func(*lab) string { return "/store/MANIFEST" }},
+			func(l *lab) { l.edit("/store/MANIFEST", flip) }, engine.MeaningRefused, func(*lab) string { return "/store/MANIFEST" }},
 		"no manifest": {
-			func(l *lab) { must(l.tb, l.disk.Remove("/store/MANIFEST")) }, engine.Refused, func(*lab) string { return "/store/MANIFEST" }},
+			func(l *lab) { must(l.tb, l.disk.Remove("/store/MANIFEST")) }, engine.MeaningRefused, func(*lab) string { return "/store/MANIFEST" }},
 		"no shard": {
-			func(l *lab) { must(l.tb, fsys.RemoveTree(l.disk, shelfShard)) }, engine.Refused, func(*lab) string { return shelfShard + "CURRENT" }},
+			func(l *lab) { must(l.tb, fsys.RemoveTree(l.disk, shelfShard)) }, engine.MeaningRefused, func(*lab) string { return shelfShard + "CURRENT" }},
 		"a stray snapshot": {
 			func(l *lab) { must(l.tb, l.disk.Mkdir(shelfShard+"snapshot/00000099.snap", 0o700)) }, engine.Superfluous, func(*lab) string { return shelfShard + "snapshot/00000099.snap" }},
 		"a stray layout": {
@@ -149,10 +149,10 @@ func TestFaultsHaveTheMeaningThatTheyHaveForOpen(t *testing.T) {
 			continue
 		}
 		f := v.Faults[0]
-		if (v.Refused() != nil) != (c.want == engine.Refused) || v.Whole() != (c.want >= engine.Tear) || f.Text == "" || f.Consequence() == "" {
+		if (v.Refused() != nil) != (c.want == engine.MeaningRefused) || v.Whole() != (c.want >= engine.MeaningTear) || f.Text == "" || f.Consequence() == "" {
 			t.Errorf("%s: whole %v, refused %v, %v", what, v.Whole(), v.Refused(), &f)
 		}
-		if c.want == engine.Tear && (f.Bytes != 3 || f.Offset == 0 || f.Sequence == 0) {
+		if c.want == engine.MeaningTear && (f.Bytes != 3 || f.Offset == 0 || f.Sequence == 0) {
 			t.Errorf("%s: %+v", what, f)
 		}
 	}

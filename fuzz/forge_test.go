@@ -37,7 +37,7 @@ type sampled struct {
 // newTimed is a table with everything.
 func newTimed() *engine.Table[string, tally, step, tally] {
 	return engine.NewTable(engine.Spec[string, tally, step, tally]{
-		Name: "timed", TTL: engine.TTL{Idle: time.Hour, Age: 2 * time.Hour}, Once: engine.Once{Ids: 100, For: time.Hour},
+		Name: "timed", TTL: engine.TTL{Idle: time.Hour, Age: 2 * time.Hour}, Once: engine.Once{IDs: 100, For: time.Hour},
 		Apply: func(c *engine.Context[string], s *tally, e step) tally {
 			s.fold(c, e)
 			c.SetTimer(c.Now().Add(time.Duration(1+e.Number%50) * time.Minute))

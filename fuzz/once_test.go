@@ -62,7 +62,7 @@ func newRepeater(random *rand.Rand) *repeater {
 // open opens the store with some number of shards.
 func (r *repeater) open() (err error) {
 	r.table = engine.NewTable(engine.Spec[string, chain, uint64, uint64]{
-		Name: "chains", Once: engine.Once{Ids: 64},
+		Name: "chains", Once: engine.Once{IDs: 64},
 		Apply: func(_ *engine.Context[string], s *chain, e uint64) uint64 { s.add(e); return s.Events },
 	})
 	o := small()

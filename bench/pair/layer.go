@@ -65,7 +65,7 @@ func layered(l Layer) engine.Spec[limit.Key, limit.State, limit.Event, struct{}]
 	}
 	switch l {
 	case Once:
-		spec.Once.Ids = OnceIDs
+		spec.Once.IDs = OnceIDs
 	case Timer:
 		spec.Apply = func(c *engine.Context[limit.Key], s *limit.State, e limit.Event) (none struct{}) {
 			s.Fold(e.Value)

@@ -32,8 +32,8 @@ type Time struct {
 
 // Once is what became of events with ids, those of a warm-up included.
 type Once struct {
-	// Ids is how many ids a partition remembers.
-	Ids int `json:"ids"`
+	// IDs is how many ids a partition remembers.
+	IDs int `json:"ids"`
 	store.Again
 	// Skipped is how many events the store did not do, because it had.
 	Skipped uint64 `json:"skipped"`
@@ -67,7 +67,7 @@ func (t *Time) end(w io.Writer) {
 }
 
 func (o *Once) words() string {
-	s := fmt.Sprintf("%s remembered in each partition", Count(o.Ids))
+	s := fmt.Sprintf("%s remembered in each partition", Count(o.IDs))
 	if o.Resent == 0 {
 		return s
 	}

@@ -89,7 +89,7 @@ func answering[S, E any](spec engine.Spec[string, S, E, struct{}], ids int, of f
 			apply(c, s, e)
 			return of(s).Count
 		},
-		Once: engine.Once{Ids: ids},
+		Once: engine.Once{IDs: ids},
 	}
 }
 

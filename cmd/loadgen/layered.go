@@ -82,7 +82,7 @@ func (l *layering) end(err error) error {
 		return err
 	}
 	if o.Once > 0 {
-		out.Once = &report.Once{Ids: o.Once, Again: l.target.Again(), Skipped: stats.Skipped}
+		out.Once = &report.Once{IDs: o.Once, Again: l.target.Again(), Skipped: stats.Skipped}
 	}
 	if o.Timer == 0 && o.Idle == 0 && o.Age == 0 {
 		return nil

@@ -25,7 +25,7 @@ type Profile struct{ Payments, Cents, Largest int64 }
 // newProfiles declares the table. Apply answers with the profile as it was before.
 func newProfiles() *engine.Table[string, Profile, int64, Profile] {
 	return engine.NewTable(engine.Spec[string, Profile, int64, Profile]{
-		Name: "profiles", Once: engine.Once{Ids: 10_000, For: 24 * time.Hour},
+		Name: "profiles", Once: engine.Once{IDs: 10_000, For: 24 * time.Hour},
 		Apply: func(_ *engine.Context[string], s *Profile, cents int64) Profile {
 			before := *s
 			s.Payments, s.Cents, s.Largest = s.Payments+1, s.Cents+cents, max(s.Largest, cents)

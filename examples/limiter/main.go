@@ -35,7 +35,7 @@ type Verdict struct {
 // lie in memory.
 func newLimits() *engine.Table[string, Usage, struct{}, Verdict] {
 	return engine.NewTable(engine.Spec[string, Usage, struct{}, Verdict]{
-		Name: "limits", Once: engine.Once{Ids: 4096, For: time.Hour}, TTL: engine.TTL{Idle: 2 * time.Minute},
+		Name: "limits", Once: engine.Once{IDs: 4096, For: time.Hour}, TTL: engine.TTL{Idle: 2 * time.Minute},
 		Apply: func(c *engine.Context[string], s *Usage, _ struct{}) Verdict {
 			if minute := c.Now().Unix() / 60; minute != s.Minute {
 				s.Minute, s.Used = minute, 0

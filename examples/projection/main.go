@@ -30,7 +30,7 @@ func newRevenue() *engine.Table[int64, int64, int64, int64] {
 	return engine.NewTable(engine.Spec[int64, int64, int64, int64]{
 		Name:  "revenue",
 		Apply: func(_ *engine.Context[int64], s *int64, cents int64) int64 { *s += cents; return *s },
-		Once:  engine.Once{Ids: 1 << 12},
+		Once:  engine.Once{IDs: 1 << 12},
 	})
 }
 

@@ -115,7 +115,7 @@ type (
 func newTallies() *tallies {
 	return engine.NewTable(engine.Spec[string, Tally, Step, Tally]{
 		Name:  "tallies",
-		Once:  engine.Once{Ids: 1024},
+		Once:  engine.Once{IDs: 1024},
 		Init:  func(c *engine.Context[string], s *Tally) { *s = Born(c.Key()).Tally },
 		Apply: func(c *engine.Context[string], s *Tally, e Step) Tally { s.applyOrRemove(c, e); return *s },
 	})
