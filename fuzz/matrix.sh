@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${1:?how many rounds}
 
-go test ./shard -count 1 -timeout 24h -run '^TestEveryOrderOfSteps' -shard.seeds $((rounds * 250))
+go test ./shard -count 1 -timeout 24h -run '^TestEveryOrderOfSteps' -shard.seeds $((rounds * 250)) -shard.crossings $((rounds * 250))
 (cd fuzz/linear && go test ./... -count 1 -timeout 24h -linear.histories $((rounds * 100)))
 if command -v gcc >/dev/null || command -v clang >/dev/null; then
   CGO_ENABLED=1 go test -race ./internal/ring -count 1 -timeout 24h -run '^TestBlocksOfEach' -ring.items $((rounds * 2500000))
