@@ -147,6 +147,14 @@ func (op *Operation) read(rest []byte) int {
 	return (end + 7) &^ 7
 }
 
+// appendOp appends the operation as a block holds it.
+func appendOp(block []byte, op *Operation) []byte {
+	block = binary.LittleEndian.AppendUint64(block, op.Hash)
+	block = append(block, op.Record...)
+	var padding [7]byte
+	return append(block, padding[:-len(op.Record)&7]...)
+}
+
 // EachOp walks through the operations of a block and hands out each with its hash.
 // The slices are borrowed.
 func EachOp(block []byte, yield func(hash uint64, op []byte)) {

@@ -96,7 +96,7 @@ func (s *Shard) takeOver() {
 		s.applyRun()
 	}
 	if s.moving.held.replaying {
-		s.replayHeld()
+		s.replayOn()
 	}
 }
 

@@ -3,6 +3,7 @@ package shard
 import (
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"sync/atomic"
@@ -56,6 +57,7 @@ type parcel struct {
 	last      bundle       // the events that no copy holds
 	time      int64        // of the old owner
 	committed int          // so many of the parts have their commit in the new owner's log
+	commit    uint64       // frame of that log that has the last one
 }
 
 // A bundle is records that the log of the new owner gets, from the first on.
@@ -99,6 +101,7 @@ type moving struct {
 
 	loading *cargo           // of in, for the log
 	expects bool             // events of in may come
+	arrived []*Partition     // of in: committed, and not here before what was held back is carried out
 	stuck   error            // why in cannot be adopted for the time being
 	astray  map[uint32]error // why partitions that were to come here never will
 	held    held
@@ -151,24 +154,40 @@ func (s *Shard) openMoving(state *State) {
 // place makes p a partition of this shard.
 func (s *Shard) place(p *Partition) {
 	s.owned = append(s.owned, p)
-	s.parts[p.ID] = p
-	for table, store := range p.Stores {
-		store.Rebind(s.programs[table])
-		s.stores[table][p.ID] = store
-	}
+	s.rebind(p)
+	s.route(p)
 	s.alarm.enroll(p)
 	delete(s.moving.gone, p.ID)
 	delete(s.moving.astray, p.ID)
+}
+
+func (s *Shard) rebind(p *Partition) {
+	for table, store := range p.Stores {
+		store.Rebind(s.programs[table])
+	}
+}
+
+// route has operations find the partition.
+func (s *Shard) route(p *Partition) {
+	s.parts[p.ID] = p
+	for table, store := range p.Stores {
+		s.stores[table][p.ID] = store
+	}
+}
+
+// unroute has operations find that the partition is not here.
+func (s *Shard) unroute(p *Partition) {
+	s.parts[p.ID] = s.moving.nowhere
+	for table := range p.Stores {
+		s.stores[table][p.ID] = s.moving.absent[table]
+	}
 }
 
 // displace makes the partition no partition of this shard.
 func (s *Shard) displace(p *Partition) {
 	s.alarm.set(p, Never)
 	s.owned = slices.DeleteFunc(s.owned, func(other *Partition) bool { return other == p })
-	s.parts[p.ID] = s.moving.nowhere
-	for table := range p.Stores {
-		s.stores[table][p.ID] = s.moving.absent[table]
-	}
+	s.unroute(p)
 }
 
 // advanceMoves does what there is to do for partitions that leave and arrive.
@@ -268,6 +287,8 @@ func (s *Shard) receive() bool {
 		s.forgo(t, s.moving.stuck)
 	case p == nil:
 		return false
+	case s.moving.arrived != nil:
+		s.settleIn(t, p)
 	default:
 		return s.adopt(t, p)
 	}
@@ -276,13 +297,14 @@ func (s *Shard) receive() bool {
 
 // forgo ends the wait for partitions that will not be adopted: their events are refused.
 func (s *Shard) forgo(t *Transit, err error) {
+	m := &s.moving
 	s.applyRest()
-	s.moving.in, s.moving.expects, s.moving.stuck = nil, false, nil
+	m.in, m.expects, m.stuck, m.arrived = nil, false, nil, nil
 	for _, p := range t.passengers {
-		s.moving.astray[p.id] = err
+		m.astray[p.id] = err
 	}
 	t.settle(err)
-	s.replayHeld()
+	s.replayHeld(math.MaxInt)
 }
 
 // adopt makes the partitions those of this shard: its log gets what came since the copy,
@@ -297,23 +319,38 @@ func (s *Shard) adopt(t *Transit, p *parcel) bool {
 	over, err := s.logCommit(t, p)
 	if m.stuck = err; err != nil {
 		if stuck == nil {
-			s.replayHeld() // and refuses it
+			s.replayHeld(math.MaxInt) // and refuses it
 		}
 		return stuck == nil
 	}
 	if !over {
 		return true
 	}
-	m.in, m.expects = nil, false
 	for i, part := range p.parts {
 		part.Epoch = t.passengers[i].epoch
+		s.rebind(part)
+	}
+	m.arrived, p.commit, m.held.came = p.parts, s.log.openOrdinal(), 0
+	s.counters.movedIn += uint64(len(p.parts))
+	s.force()
+	s.settleIn(t, p)
+	return true
+}
+
+// settleIn carries out some of what was held back of partitions that have arrived: more
+// than what came since it last did, so that this ends. When nothing is left they are here
+// like all others. Until then the move is under way, and no round begins.
+func (s *Shard) settleIn(t *Transit, p *parcel) {
+	m := &s.moving
+	s.applyRest()
+	if s.replayHeld(t.paces.held + 2*m.held.came); m.held.any() {
+		return
+	}
+	m.in, m.expects, m.arrived = nil, false, nil
+	for _, part := range p.parts {
 		s.place(part)
 	}
-	s.counters.movedIn += uint64(len(p.parts))
-	s.await(s.log.openOrdinal(), t.settle)
-	s.force()
-	s.replayHeld()
-	return true
+	s.await(p.commit, t.settle)
 }
 
 // logCommit ends the adoption in the log, some of it in each turn; over says that all of

@@ -47,8 +47,9 @@ type modelShard struct {
 	watching both[bool]   // since the copy; delta is what came after it
 	delta    string
 	expects  bool   // the partitions of the move are on their way here
+	arrived  bool   // they were adopted, and what was held back is not all carried out
 	held     string // events that overtook them
-	open     bool   // an adoption has begun in the log and is not committed
+	open     bool   // an adoption has begun in the log, and the partitions are not owned yet
 	leaving  bool   // gave partitions away, and does not know yet that they were adopted durably
 	inbox    string
 	version  int // of the inbox
@@ -100,13 +101,15 @@ const (
 	claimAnyVersion             // a claim does not look at the route version
 	handOverEarly               // the old owner does not wait until it has come to the cut
 	applyOvertaking             // the new owner applies what overtook the partition as it comes
-	heldLast                    // what was held back is applied behind what came later
+	heldLast                    // what comes is applied before all that was held back is
 	commitLast                  // the new owner logs and applies events before the commit
 	noDelta                     // events between copy and cut are not logged by the new owner
 	sameEpoch                   // an adoption does not raise the epoch
 	publishEarly                // the old owner's snapshots do not wait for the adoption
 	settleWritten               // the old owner is told when the commit is written, not when it is durable
 	roundWhileAdopting          // a round may begin between begin and commit
+	roundWhileArriving          // a round may begin before all that was held back is applied
+	settleArriving              // the move may end before that
 	beginOwns                   // recovery takes an adoption without commit for one
 	oneCommit                   // the commit of the first partition stands for all that move
 	holdFirst                   // only what overtakes the first partition is held back
@@ -360,7 +363,7 @@ func (m model) consume(i int, how mutation, add func(string, model, string)) {
 	action := fmt.Sprintf("shard %d takes %s", i, id)
 	overtakes := s.expects && m.moving[partition] && (how != holdFirst || partition == 0)
 	switch {
-	case s.owns[partition]:
+	case s.owns[partition], overtakes && s.arrived && how == heldLast:
 		m.apply(i, id)
 		add(action, m, m.served(i))
 	case overtakes && how == applyOvertaking:
@@ -385,10 +388,16 @@ func (m *model) apply(i int, id string) {
 	}
 }
 
+// applies says that events of a partition are applied by a shard.
+func (m *model) applies(i, partition int) bool {
+	s := &m.shards[i]
+	return s.owns[partition] || s.arrived && m.moving[partition]
+}
+
 // served checks the order in which events were applied.
 func (m *model) served(i int) string {
 	for p, state := range m.shards[i].state {
-		if admitted := only(m.admitted, p); m.shards[i].owns[p] && !strings.HasPrefix(admitted, state) {
+		if admitted := only(m.admitted, p); m.applies(i, p) && !strings.HasPrefix(admitted, state) {
 			return fmt.Sprintf("shard %d has applied %q, admitted was %q", i, state, admitted)
 		}
 	}
@@ -404,7 +413,7 @@ func (m model) sync(i int, add func(string, model, string)) {
 	}
 	for n := s.acked; n < len(entries); n++ {
 		if entries[n][0] == 'e' && s.resumed {
-			if id := entries[n][1:]; s.owns[partitionOf(id[0])] && !strings.Contains(m.ackedIDs, id) {
+			if id := entries[n][1:]; m.applies(i, partitionOf(id[0])) && !strings.Contains(m.ackedIDs, id) {
 				m.ackedIDs += id
 			}
 		}
@@ -453,14 +462,37 @@ func (m model) moverSteps(how mutation, add func(string, model, string)) {
 		m.adopt(how)
 		add("the new owner adopts", m, m.served(1-m.from))
 	case 8:
+		if how == settleArriving && to.durable == to.length() {
+			next := m
+			next.settle()
+			add("the old owner knows", next, "")
+		}
+		if to.held != "" {
+			id := to.held[:1]
+			m.step, to.held = step, to.held[1:]
+			m.apply(1-m.from, id)
+			add("the new owner applies "+id+", which it held back", m, m.served(1-m.from))
+			return
+		}
+		for p, moves := range m.moving {
+			to.owns[p] = to.owns[p] || moves
+		}
+		to.expects, to.arrived, to.open = false, false, false
+		add("the new owner has the partitions", m, "")
+	case 9:
 		if how != settleWritten && to.durable < to.length() {
 			return
 		}
-		old.leaving = false
-		m.step, m.from, m.moving = 0, 0, both[bool]{}
-		m.image, m.object, m.delta = both[string]{}, both[string]{}, ""
+		m.settle()
 		add("the old owner knows", m, "")
 	}
+}
+
+// settle ends a move.
+func (m *model) settle() {
+	m.shards[m.from].leaving = false
+	m.step, m.from, m.moving = 0, 0, both[bool]{}
+	m.image, m.object, m.delta = both[string]{}, both[string]{}, ""
 }
 
 // copy begins a move of all that a shard owns.
@@ -519,41 +551,35 @@ func (s *modelShard) nextEpoch(partition int, how mutation) int {
 	return s.epoch[partition] + 1
 }
 
-// adopt logs what came since the copy and the commits, and applies what was held back.
+// adopt logs what came since the copy and the commits.
 func (m *model) adopt(how mutation) {
 	i := 1 - m.from
 	s := &m.shards[i]
-	held := s.held
 	for p, moves := range m.moving {
 		if moves {
 			s.epoch[p], s.state[p] = parseHolding(m.object[p])
-			s.owns[p] = true
 		}
 	}
-	s.expects, s.held = false, ""
+	s.arrived = true
 	if how != noDelta {
 		for _, id := range m.delta {
 			s.write("e" + string(id))
 		}
 	}
-	if how == heldLast && s.inbox != "" {
-		held, s.inbox = s.inbox[:1]+held, s.inbox[1:]
-	}
 	if how == commitLast {
-		for _, id := range held {
+		for _, id := range s.held {
 			m.apply(i, string(id))
 		}
-		m.ackedIDs += held
-		held = ""
+		m.ackedIDs += s.held
+		s.held = ""
 	}
 	for p, moves := range m.moving {
 		if moves && (how != oneCommit || p == 0) {
 			s.write(fmt.Sprintf("c%d", p))
 		}
 	}
-	s.open = false
-	for _, id := range held {
-		m.apply(i, string(id))
+	if how == roundWhileArriving {
+		s.open = false
 	}
 }
 

@@ -60,10 +60,11 @@ type paces struct {
 	part  int // bytes that go into the log of the new owner in one turn
 	sync  int // the same between two syncs: those who wait for one wait for this, too
 	cargo int // bytes of images that the mover encodes before the new owner logs them
+	held  int // operations that were held back and are carried out in one turn, and more if more come
 }
 
 // usual are the paces of all moves but those of tests. BenchmarkMove shows part and sync.
-var usual = paces{part: 8 << 10, sync: 32 << 10, cargo: 512 << 10}
+var usual = paces{part: 8 << 10, sync: 32 << 10, cargo: 512 << 10, held: 2 * runOperations}
 
 // A Mover moves partitions between the shards of an engine, one move at a time. What memory
 // a move takes, the next one uses again, unless the garbage collector comes first. The zero

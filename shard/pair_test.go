@@ -390,7 +390,7 @@ func (p *pair) holds(what string, next *pair, kept bool) {
 func (p *pair) live(random *rand.Rand, n int) {
 	p.watcher = p.watch()
 	if random.IntN(2) == 0 {
-		p.mover.paces = paces{part: 200, sync: 500, cargo: 800}
+		p.mover.paces = paces{part: 200, sync: 500, cargo: 800, held: 2}
 	}
 	keys := [rigPartitions][]string{{"0a", "0b"}, {"1a"}, {"2a", "2b"}, {"3a"}}
 	key := func() string { k := keys[random.IntN(rigPartitions)]; return k[random.IntN(len(k))] }

@@ -205,17 +205,21 @@ func (r *rig) block(to Address, ack Ack, evs []ev) []byte {
 
 // A call is a caller that has sent a block and can be asked how it is doing.
 type call struct {
-	r        *rig
-	slot     *Slot
-	to       Address
-	outcome  ring.Outcome
-	refused  []error
-	read     []int
-	released int
+	r       *rig
+	slot    *Slot
+	to      Address
+	outcome ring.Outcome
+	refused []error
+	// refusedAt says where in the block those were.
+	refusedAt []int
+	read      []int
+	released  int
 }
 
-func (c *call) Refused(_ int, _ uint16, _, _ []byte, err error) { c.refused = append(c.refused, err) }
-func (c *call) Released()                                       { c.released++ }
+func (c *call) Refused(at int, _ uint16, _, _ []byte, err error) {
+	c.refused, c.refusedAt = append(c.refused, err), append(c.refusedAt, at)
+}
+func (c *call) Released() { c.released++ }
 
 // done says whether the shard has completed the block.
 func (c *call) done() bool { return c.slot.phase.Load() == slotDone }
