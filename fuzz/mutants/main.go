@@ -1,23 +1,13 @@
 //go:build mutant
 
-// Command mutants tests the tests: it switches on each bug of package internal/mutant
-// in turn and wants a test to fail of it. Run it by `make mutants`; arguments name the
-// bugs to try, all of them if there are none.
-//
-// Each bug has a place where it is expected to show, so that most cost seconds. When it
-// does not show there, everything else is run as well before it counts as missed. All
-// tests are run without a bug first: one that fails anyway catches nothing.
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -25,15 +15,8 @@ import (
 	"github.com/keyfold/keyfold/internal/mutant"
 )
 
-// patience is how long the tests of a package may take before they are said to hang,
-// which is a way to fail.
-const patience = 4 * time.Minute
-
 // packages are where the matrix lives, cheap ones first.
 var packages = []string{"internal/fsys", "internal/ring", "wal", "snapshot", "shard", "engine", "fuzz"}
-
-// A probe is some tests of a package.
-type probe struct{ dir, tests string }
 
 // expected says where a bug shows first.
 var expected = map[string]probe{
@@ -73,10 +56,8 @@ var expected = map[string]probe{
 	"applied-without-room":   {"shard", "Room|Full"},
 	"read-only-forever":      {"shard", "Room|Full"},
 	"panic-not-undone":       {"shard", "Panic"},
-	"not-locked":             {"engine", "TestSecondEngineIsLockedOut"},
+	"not-locked":             {"fuzz", "TestStoresThatComeAndGo"},
 }
-
-var failed = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
 
 func main() {
 	if err := run(os.Args[1:]); err != nil {
@@ -95,13 +76,10 @@ func run(bugs []string) error {
 	}
 	defer os.RemoveAll(scratch)
 	began := time.Now()
-	for _, dir := range packages {
-		build := exec.Command("go", "test", "-c", "-tags", "mutant", "-o", binary(scratch, dir), "./"+dir)
-		if out, err := build.CombinedOutput(); err != nil {
-			return fmt.Errorf("build the tests of %s: %w\n%s", dir, err, out)
-		}
+	h := hunter{
+		packages: packages, expected: expected, variable: mutant.Variable, sound: map[probe]bool{},
+		build: func(dir string) (string, error) { return build(scratch, dir) },
 	}
-	h := hunter{scratch: scratch, sound: map[probe]bool{}}
 	if err := h.checkExpected(bugs); err != nil {
 		return err
 	}
@@ -130,113 +108,16 @@ func run(bugs []string) error {
 	return err
 }
 
-func binary(scratch, dir string) string {
-	return filepath.Join(scratch, strings.ReplaceAll(dir, "/", "-")+".test")
-}
-
-// A hunter runs the tests that were built into a directory.
-type hunter struct {
-	scratch string
-	sound   map[probe]bool // tests that pass without a bug
-}
-
-// checkExpected runs the tests that are expected to catch the bugs, without any, once for
-// each package.
-func (h *hunter) checkExpected(bugs []string) error {
-	for _, dir := range packages {
-		var tests []string
-		for _, bug := range bugs {
-			if p := expected[bug]; p.dir == dir && !slices.Contains(tests, p.tests) {
-				tests = append(tests, p.tests)
-			}
-		}
-		if len(tests) == 0 {
-			continue
-		}
-		if err := h.require(probe{dir, strings.Join(tests, "|")}); err != nil {
-			return err
-		}
-		for _, of := range tests {
-			h.sound[probe{dir, of}] = true
-		}
+// build builds the tests of a package, once, when they are needed: those of some take a
+// minute.
+func build(scratch, dir string) (binary string, err error) {
+	binary = filepath.Join(scratch, strings.ReplaceAll(dir, "/", "-")+".test")
+	if _, err := os.Stat(binary); err == nil {
+		return binary, nil
 	}
-	return nil
-}
-
-// require makes sure that tests pass without a bug.
-func (h *hunter) require(p probe) error {
-	if h.sound[p] {
-		return nil
-	}
-	at := time.Now()
-	by, err := p.try(h.scratch, "")
-	if err == nil && by != "" {
-		err = fmt.Errorf("without any bug a test fails, and would seem to catch them all: %s", by)
-	}
+	out, err := exec.Command("go", "test", "-c", "-tags", "mutant", "-o", binary, "./"+dir).CombinedOutput()
 	if err != nil {
-		return err
+		return "", fmt.Errorf("build the tests of %s: %w\n%s", dir, err, out)
 	}
-	h.sound[p] = true
-	fmt.Printf("%-26s %s passes what is run there (%.1f s)\n", "no bug", p.dir, time.Since(at).Seconds())
-	return nil
-}
-
-// hunt runs tests with a bug until one fails, and says which; "" if none does.
-func (h *hunter) hunt(bug string) (by string, err error) {
-	probes := []probe{}
-	if first, ok := expected[bug]; ok {
-		probes = append(probes, first)
-	}
-	for _, dir := range packages {
-		probes = append(probes, probe{dir: dir, tests: "^Test"})
-	}
-	for _, p := range probes {
-		if err := h.require(p); err != nil {
-			return "", err
-		}
-		if by, err = p.try(h.scratch, bug); by != "" || err != nil {
-			return by, err
-		}
-	}
-	return "", nil
-}
-
-// try runs tests with a bug, or with none, in the directory of their package, as go test
-// does. It says which test failed; "" if none did.
-func (p probe) try(scratch, bug string) (by string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	test := exec.CommandContext(ctx, binary(scratch, p.dir), "-test.failfast", "-test.run", p.tests, "-test.timeout", patience.String())
-	test.Dir = p.dir
-	test.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
-		return strings.HasPrefix(v, matrix.Variable+"=") || strings.HasPrefix(v, mutant.Variable+"=")
-	})
-	if bug != "" {
-		test.Env = append(test.Env, mutant.Variable+"="+bug)
-	}
-	out, err := test.CombinedOutput()
-	var exit *exec.ExitError
-	switch {
-	case err == nil:
-		return "", nil
-	case !errors.As(err, &exit):
-		return "", err
-	}
-	return p.dir + ": " + blame(out), nil
-}
-
-// blame finds the name of the test that failed: the innermost of the first one, or what
-// ended the process.
-func blame(out []byte) string {
-	by := ""
-	for _, m := range failed.FindAllSubmatch(out, -1) {
-		if name := string(m[1]); by == "" || strings.HasPrefix(name, by+"/") {
-			by = name
-		}
-	}
-	if by != "" {
-		return by
-	}
-	lines := strings.Split(strings.TrimSpace(string(out)), "\n")
-	return "the end of the process: " + lines[0]
+	return binary, nil
 }
