@@ -4,14 +4,17 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:?how many seconds of each}
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
-failed=0
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+failed=0 built=
 
 while IFS=: read -r file target; do
-  began=$SECONDS broken=0
-  go test "./$(dirname "$file")" -run '^$' -fuzz "^$target\$" -fuzztime "${seconds}s" -fuzzminimizetime 10x >"$out" 2>&1 || { broken=1 failed=1; tail -40 "$out"; }
-  execs=$(sed -nE 's/^fuzz: .*execs: ([0-9]+).*/\1/p' "$out" | tail -1)
+  dir=$(dirname "$file") began=$SECONDS broken=0
+  [ "$built" = "$dir" ] || go test -c -fuzz . -o "$scratch/test" "./$dir"
+  built=$dir
+  (cd "$dir" && "$scratch/test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "${seconds}s" -test.fuzzminimizetime 10x \
+    -test.fuzzcachedir "$(go env GOCACHE)/fuzz/$dir") >"$scratch/out" 2>&1 || { broken=1 failed=1; tail -40 "$scratch/out"; }
+  execs=$(sed -nE 's/^fuzz: .*execs: ([0-9]+).*/\1/p' "$scratch/out" | tail -1)
   echo "$target: ${execs:-0} executions"
   if [ -n "${KEYFOLD_MATRIX:-}" ]; then
     printf '{"row":"R17","name":"%s","goal":"%s","cycles":%d,"violations":%d,"seconds":%d}\n' \
