@@ -19,6 +19,7 @@ import (
 // A clockwork is a store with two timed tables, on a disk in memory, and its chronicle.
 type clockwork struct {
 	options   engine.Options
+	once      engine.Once // of the plain table
 	disk      *crashfs.FS
 	now       atomic.Int64
 	engine    *engine.Engine
@@ -34,8 +35,11 @@ var timeHash = hashes["full"]
 
 const clockPartitions = 4
 
-func newClockwork() *clockwork {
-	w := &clockwork{options: small(), disk: crashfs.New(), safe: make([]int, clockPartitions)}
+func newClockwork() *clockwork { return newClockworkWith(engine.Once{}) }
+
+// newClockworkWith is one whose plain table remembers ids.
+func newClockworkWith(once engine.Once) *clockwork {
+	w := &clockwork{once: once, options: small(), disk: crashfs.New(), safe: make([]int, clockPartitions)}
 	w.options.Partitions = clockPartitions
 	w.now.Store(epoch.UnixNano())
 	w.chronicle.moments, w.chronicle.fresh = make([][]moment, clockPartitions), make([]bool, clockPartitions)
@@ -47,7 +51,8 @@ func newClockwork() *clockwork {
 // declare makes the tables.
 func (w *clockwork) declare() {
 	w.plain = engine.NewTable(engine.Spec[string, watched, alarm, uint64]{
-		Name: "plain", TTL: ttls[0],
+		Name: "plain", TTL: ttls[0], Once: w.once,
+		Check: func(_ *engine.Context[string], _ *watched, a alarm) error { return a.check() },
 		Apply: func(c *engine.Context[string], s *watched, a alarm) uint64 {
 			return s.apply(c, w, 0, a)
 		},
@@ -56,6 +61,7 @@ func (w *clockwork) declare() {
 	})
 	w.words = engine.NewTable(engine.Spec[string, worded, alarm, uint64]{
 		Name: "words", TTL: ttls[1],
+		Check: func(_ *engine.Context[string], _ *worded, a alarm) error { return a.check() },
 		Apply: func(c *engine.Context[string], s *worded, a alarm) uint64 {
 			s.Text = strings.Repeat("x", int(a.Milliseconds&15))
 			return s.Watched.apply(c, w, 1, a)
@@ -65,8 +71,16 @@ func (w *clockwork) declare() {
 	})
 }
 
+func (a alarm) check() error {
+	if a.Refuse {
+		return errUnwanted
+	}
+	return nil
+}
+
 func (s *watched) apply(c *engine.Context[string], w *clockwork, table int, a alarm) uint64 {
 	s.Events++
+	s.link(c.Sequence(), a.Number)
 	switch {
 	case a.Milliseconds > 0:
 		c.SetTimer(c.Now().Add(time.Duration(a.Milliseconds) * time.Millisecond))
@@ -87,6 +101,7 @@ func (s *watched) onTimer(c *engine.Context[string], w *clockwork, table int) {
 	m := moment{rang, table, c.Key(), c.Now().UnixNano(), alarm{}}
 	s.Timers++
 	s.Last = m.now
+	s.link(c.Sequence(), linkTimer)
 	switch whim(c.Sequence()) {
 	case timerDeletes:
 		c.Delete()
@@ -103,6 +118,7 @@ func (s *watched) onTimer(c *engine.Context[string], w *clockwork, table int) {
 func (s *watched) onExpire(c *engine.Context[string], w *clockwork, table int) {
 	m := moment{ended, table, c.Key(), c.Now().UnixNano(), alarm{}}
 	s.Kept++
+	s.link(c.Sequence(), linkKept)
 	switch whim(c.Sequence()) {
 	case expiryKeeps:
 		c.Keep()
@@ -116,7 +132,8 @@ func (s *watched) onExpire(c *engine.Context[string], w *clockwork, table int) {
 
 // on is a clockwork on what a crash has left, with the same past.
 func (w *clockwork) on(disk *crashfs.FS) *clockwork {
-	c := newClockwork()
+	c := newClockworkWith(w.once)
+	c.chronicle.hides = w.chronicle.hides
 	c.options, c.disk, c.timeMax = w.options, disk, w.timeMax
 	c.now.Store(w.now.Load())
 	w.chronicle.mu.Lock()

@@ -38,10 +38,27 @@ type alarm struct {
 	Milliseconds int64
 	Delete       bool
 	Panic        bool
+	Refuse       bool   // Check does
+	Number       uint64 // of those that a test tells apart
 }
 
 // A watched is the state of a key: how much has happened to it, and of what.
-type watched struct{ Events, Timers, Kept, Last int64 }
+// Its chain is a hash over all of that, in its order.
+type watched struct {
+	Events, Timers, Kept, Last int64
+	Chain                      uint64
+}
+
+// link adds something to the chain.
+func (s *watched) link(sequence, what uint64) {
+	s.Chain = (s.Chain ^ sequence<<32 ^ what) * 0x100000001b3
+}
+
+// What is in the chain for what is no event.
+const (
+	linkTimer = 1 << 30
+	linkKept  = 1<<30 + 1
+)
 
 // A worded is a state with pointers.
 type worded struct {
@@ -76,12 +93,20 @@ type chronicle struct {
 	fresh     []bool      // by partition: the next moment may replace some that are lost
 	wrong     error
 	partition func(key string) int
+	deaf      bool // it is told what does not count
+	hides     bool // the engine's own tables have steps, too
 }
+
+// hidden stands for a step of a table of the engine's own, of which nobody tells.
+var hidden = moment{what: 'h'}
 
 // tell adds a moment. In a replay it must be the one that is there already.
 func (c *chronicle) tell(sequence uint64, m moment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.deaf {
+		return
+	}
 	p := c.partition(m.key)
 	all := c.moments[p]
 	at := int(sequence) - 1
@@ -90,6 +115,9 @@ func (c *chronicle) tell(sequence uint64, m moment) {
 			c.wrong = errors.Join(c.wrong, violated("partition %d: the replay tells %d: %+v, of %+v", p, sequence, m, all))
 		}
 		return
+	}
+	for at > len(all) && c.hides {
+		all = append(all, hidden)
 	}
 	if at != len(all) && (at > len(all) || !c.fresh[p]) {
 		c.wrong = errors.Join(c.wrong, violated("partition %d: moment %d, %+v, comes behind %d", p, sequence, m, len(all)))
@@ -167,8 +195,11 @@ func less(pairs ...int64) bool {
 // take carries out a moment. What is said to be due must be what is due first.
 func (r reference) take(sequence uint64, m moment) error {
 	id := reminded{m.table, m.key}
-	if m.what == came {
-		r.event(id, m)
+	switch m.what {
+	case came:
+		r.event(sequence, id, m)
+		return nil
+	case hidden.what:
 		return nil
 	}
 	of, at, what := r.first()
@@ -181,6 +212,7 @@ func (r reference) take(sequence uint64, m moment) error {
 		k.timer = 0
 		k.state.Timers++
 		k.state.Last = m.now
+		k.state.link(sequence, linkTimer)
 		switch whim(sequence) {
 		case timerDeletes:
 			delete(r, id)
@@ -195,6 +227,7 @@ func (r reference) take(sequence uint64, m moment) error {
 			return nil
 		}
 		k.state.Kept++
+		k.state.link(sequence, linkKept)
 		k.latest, k.made = m.now, m.now
 	case endless:
 		delete(r, id)
@@ -211,13 +244,14 @@ func (m *moment) fired() rune {
 	return ended
 }
 
-func (r reference) event(id reminded, m moment) {
+func (r reference) event(sequence uint64, id reminded, m moment) {
 	k := r[id]
 	if k == nil {
 		k = &memory{made: m.now}
 		r[id] = k
 	}
 	k.state.Events++
+	k.state.link(sequence, m.alarm.Number)
 	k.latest = m.now
 	switch {
 	case m.alarm.Delete:
@@ -236,6 +270,9 @@ func (c *chronicle) after(partition, n int) (reference, error) {
 	r := reference{}
 	if c.wrong != nil {
 		return nil, c.wrong
+	}
+	for c.hides && len(c.moments[partition]) < n {
+		c.moments[partition] = append(c.moments[partition], hidden)
 	}
 	for i, m := range c.moments[partition][:n] {
 		if err := r.take(uint64(i+1), m); err != nil {
