@@ -31,14 +31,14 @@ pgo:
 	bench/pgo.sh
 
 # The matrix of faults. mutants switches bugs on, one after the other, and wants a test
-# to fail of each. torture-ci is for every merge, torture for a night, or LENGTH of one: it
-# makes the table of RELIABILITY.md. Tests append what they have tried to MATRIX, a line of
-# JSON a row; it begins empty.
+# to fail of each. torture-ci is for every merge, some 20 minutes on two quiet cores, torture
+# for a night, or LENGTH of one: both make the table of RELIABILITY.md. Tests append what they
+# have tried to MATRIX, a line of JSON a row; it begins empty.
 MATRIX ?= matrix.json
 LENGTH ?= 1
 export KEYFOLD_MATRIX = $(abspath $(MATRIX))
 
-.PHONY: mutants fuzz coverage torture-ci torture
+.PHONY: mutants fuzz coverage supply torture-ci torture
 mutants:
 	go run -tags mutant ./fuzz/mutants
 
@@ -51,14 +51,17 @@ fuzz:
 coverage:
 	fuzz/coverage.sh
 
-torture-ci: empty-matrix mutants
-	fuzz/matrix.sh 4
-	fuzz/each.sh 3
-	cd fuzz/torture && go test . -count 1 -timeout 1h -torture.length 1
-	cd fuzz/torture && go run ./publish "$$KEYFOLD_MATRIX"
+# Modules, vet, staticcheck and known vulnerabilities; VULNDB names a copy of the database.
+supply:
+	fuzz/supply.sh
 
+torture-ci: empty-matrix
+	fuzz/all.sh 4 3 -torture.length 1
+
+# Rounds, and seconds of each fuzz target, as many as LENGTH takes of 100 and 600.
 torture: empty-matrix
-	fuzz/torture/long.sh $(LENGTH)
+	fuzz/all.sh $$(awk 'BEGIN { n = int(100 * $(LENGTH)); print n < 1 ? 1 : n }') \
+		$$(awk 'BEGIN { n = int(600 * $(LENGTH)); print n < 3 ? 3 : n }') -torture.long -torture.length $(LENGTH)
 
 .PHONY: empty-matrix
 empty-matrix:

@@ -157,16 +157,18 @@ func TestChangesAreTheAcknowledgedEventsAfterACrashAnywhere(t *testing.T) {
 	}{"always": {engine.SyncAlways, 5}, "never": {engine.SyncNever, 9}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wanderEverywhere(t, mode.sync, mode.stride)
+			wanderEverywhere(t, name, mode.sync, mode.stride)
 		})
 	}
 }
 
-func wanderEverywhere(t *testing.T, sync engine.SyncMode, stride int) {
+func wanderEverywhere(t *testing.T, name string, sync engine.SyncMode, stride int) {
+	row := tries(t, "R4", "cut after operations of a life with moves, other numbers of shards and readers of changes, sync="+name,
+		"every operation, models in turn: readers get what was acknowledged once, in its order, and nothing that a crash takes back")
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
 	for stop := random.IntN(stride); ; stop += max(1, stride / *rounds) {
-		n, whole, err := wanderUntil(stop, sync, seed)
+		n, whole, err := wanderUntil(row, stop, sync, seed)
 		if err != nil {
 			t.Fatalf("stopped after operation %d: %v", stop, err)
 		}
@@ -177,7 +179,7 @@ func wanderEverywhere(t *testing.T, sync engine.SyncMode, stride int) {
 	}
 }
 
-func wanderUntil(stop int, sync engine.SyncMode, seed uint64) (crashes int, whole bool, err error) {
+func wanderUntil(row *row, stop int, sync engine.SyncMode, seed uint64) (crashes int, whole bool, err error) {
 	o := small()
 	o.Sync, o.SnapshotBytes = sync, 12<<10
 	r := newRig(o, hashes["full"])
@@ -186,12 +188,13 @@ func wanderUntil(stop int, sync engine.SyncMode, seed uint64) (crashes int, whol
 	if whole, err = wander(r, rand.New(rand.NewPCG(seed, 1))); err != nil {
 		return 0, false, err
 	}
-	for _, model := range turn(crashfs.Models(seed+uint64(stop)), stop, *rounds) {
+	for _, model := range turn(crashfs.Models(seed+uint64(stop)), stop, modelsAtATime()) {
 		left := r.disk.Crash(model)
 		if err := survives(r, left, model, rand.New(rand.NewPCG(seed, 2))); err != nil {
 			return crashes, false, fmt.Errorf("%v: %w", model, err)
 		}
 		crashes++
+		row.counted(r.oracle)
 	}
 	return crashes, whole, r.abandon()
 }

@@ -87,7 +87,7 @@ func snapshot(r *rig) error {
 // Goal: wherever the power is cut or the process killed, what is recovered is a
 // prefix with everything acknowledged, it can be built on, and it stays.
 // Method: one life of a store, cut off after every operation of its disk; each time the
-// process is killed, and another model of a power cut takes its turn, with more rounds
+// process is killed, and another model of a power cut takes its turn, with many more rounds
 // all of them.
 func TestACrashAfterAnyOperationLosesNothingAcknowledged(t *testing.T) {
 	t.Parallel()
@@ -107,7 +107,7 @@ func crashEverywhere(t *testing.T, name string, sync engine.SyncMode, stride int
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
 	for stop := random.IntN(stride); ; stop += max(1, stride / *rounds) {
-		n, whole, err := cutAt(row, stop, sync, seed, *rounds)
+		n, whole, err := cutAt(row, stop, sync, seed, modelsAtATime())
 		if err != nil {
 			t.Fatalf("stopped after operation %d: %v", stop, err)
 		}
@@ -143,6 +143,10 @@ func cutAt(row *row, stop int, sync engine.SyncMode, seed uint64, models int) (c
 	}
 	return crashes, whole, r.abandon()
 }
+
+// modelsAtATime is how many models of a power cut are tried at an operation, beside a killed
+// process. With few, they take turns from one operation to the next.
+func modelsAtATime() int { return max(1, *rounds/wholeRounds) }
 
 // turn gives n of the models, others at every turn, and the last one, a killed process,
 // at each: only then does the next recovery find what is not durable.
