@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -35,8 +36,9 @@ const lockName = "LOCK"
 // Errors: ErrLocked when the store is open elsewhere, ErrTableInUse, a
 // *[VersionError] when the tables of the store differ from those given, a
 // *[CorruptError] when the store is damaged where no crash can have done it, and
-// those of the disk. Nothing is changed in the directory but for files that no
-// manifest names.
+// those of the disk. One that matches fs.ErrPermission says whose the file is and what to
+// do: it is not damage, and nothing is left out because of it. Nothing is changed in the
+// directory but for files that no manifest names.
 func Open(ctx context.Context, dir string, options Options, tables ...Definition) (*Engine, error) {
 	o, err := options.complete()
 	if err != nil {
@@ -50,17 +52,21 @@ func Open(ctx context.Context, dir string, options Options, tables ...Definition
 		return nil, err
 	}
 	e.closing.begun, e.closing.done = make(chan struct{}), make(chan struct{})
-	if err := e.enter(); err != nil {
-		return nil, err
+	shared, err := e.enter()
+	if err != nil {
+		return nil, explained(o.Environment.FS, e.dir, err)
 	}
 	e.operator.reporter = newReporter(o.Logger)
+	if shared {
+		e.operator.reporter.say(slog.LevelWarn, "keyfold: a group may write to the store; whoever is in it can make it say anything", slog.String("dir", e.dir))
+	}
 	if err := e.open(ctx, tables); err != nil {
 		e.operator.reporter.stop()
 		for _, t := range e.tables {
 			t.detach()
 		}
 		e.memory.Close()
-		return nil, errors.Join(err, e.lock.Close())
+		return nil, errors.Join(explained(o.Environment.FS, e.dir, err), e.lock.Close())
 	}
 	return e, nil
 }
@@ -85,26 +91,27 @@ func describeAll(tables []Definition, own Definition) (all []Definition, err err
 	return all, nil
 }
 
-// enter makes the directory, if need be, and locks it.
-func (e *Engine) enter() error {
+// enter makes the directory, if need be, and locks it. shared says that a group may write
+// to it.
+func (e *Engine) enter() (shared bool, err error) {
 	fs := e.options.Environment.FS
 	if err := fsys.MkdirAll(fs, e.dir, 0o700); err != nil {
-		return fmt.Errorf("keyfold: %w", err)
+		return false, fmt.Errorf("keyfold: %w", err)
 	}
-	if err := openable(fs, e.dir); err != nil {
-		return err
+	if shared, err = openable(fs, e.dir); err != nil {
+		return false, err
 	}
 	if mutant.NotLocked {
 		e.lock = io.NopCloser(nil)
-		return nil
+		return shared, nil
 	}
 	holder := fmt.Sprintf("process %d since %s", os.Getpid(), time.Now().UTC().Format(time.RFC3339))
 	lock, err := fs.Lock(e.path(lockName), holder)
 	if err != nil {
-		return fmt.Errorf("keyfold: %w", err)
+		return false, fmt.Errorf("keyfold: %w", err)
 	}
 	e.lock = lock
-	return nil
+	return shared, nil
 }
 
 func (e *Engine) open(ctx context.Context, tables []Definition) error {

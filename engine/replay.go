@@ -146,7 +146,7 @@ func Replay(ctx context.Context, dir string, options ReplayOptions, steps ...Rep
 	if _, err := o.Environment.FS.Lstat(e.path(manifestName)); err != nil {
 		return Replayed{}, fmt.Errorf("%w in %s: %w", ErrNoStore, e.dir, err)
 	}
-	if err := e.enter(); err != nil {
+	if _, err := e.enter(); err != nil {
 		return Replayed{}, err
 	}
 	report, err := e.replayClosed(ctx, &options, steps)

@@ -35,7 +35,7 @@ func Restore(ctx context.Context, r io.Reader, dir string, options Options) erro
 		return err
 	}
 	e := &Engine{dir: filepath.Clean(dir), options: o}
-	if err := e.enter(); err != nil {
+	if _, err := e.enter(); err != nil {
 		return err
 	}
 	fs := e.options.Environment.FS

@@ -186,7 +186,7 @@ func (s *visitor) verify(ctx context.Context, v *Verification) error {
 			Name: t.Name, Version: now.Version, Schemas: len(t.Schemas), Key: now.Key, State: now.State, Event: now.Event,
 		})
 	}
-	if err := openable(s.fs, s.dir); err != nil {
+	if _, err := openable(s.fs, s.dir); err != nil {
 		v.refused(-1, s.dir, err)
 	}
 	v.unnamed(s)
@@ -210,18 +210,6 @@ func (s *visitor) verify(ctx context.Context, v *Verification) error {
 	}
 	v.join(s, found)
 	return ctx.Err()
-}
-
-// openable says why Open would not take the directory dir, whatever is in it.
-func openable(fs fsys.FS, dir string) error {
-	info, err := fs.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("keyfold: %w", err)
-	}
-	if mode := info.Mode().Perm(); mode&0o022 != 0 && os.PathSeparator == '/' && info.Mode()&os.ModeSymlink == 0 {
-		return fmt.Errorf("keyfold: %s can be written by others (mode %v); take that right away: chmod go-w", dir, mode)
-	}
-	return nil
 }
 
 // refused adds a fault that Open refuses, unless it is known already.

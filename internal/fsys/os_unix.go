@@ -5,6 +5,7 @@ package fsys
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -15,6 +16,15 @@ const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
 // refuseLink does nothing: O_NOFOLLOW does it without a race.
 func refuseLink(string) error { return nil }
+
+// Owner is the user that a file of the operating system belongs to.
+func Owner(info os.FileInfo) (uid int, ok bool) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return int(s.Uid), true
+}
 
 func isFull(err error) bool { return isAny(err, unix.ENOSPC, unix.EDQUOT) }
 
