@@ -24,6 +24,7 @@ type binding[K comparable, S, E, R any] struct {
 	form             shard.OpForm // of an event, if dense
 	dense            bool         // key and event are encoded as they lie in memory
 	times            timeForm     // what is kept of time beside a state
+	bare             bool         // of what stamps say nothing is kept
 
 	calls   shard.FreeList // of *call[K, S, E, R]
 	lookups shard.FreeList // of *lookup[K, S]

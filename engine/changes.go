@@ -37,6 +37,9 @@ type ChangesOptions struct {
 	// SkipTrimmed goes on behind changes that are not kept any more, and counts them,
 	// instead of failing with ErrTrimmed.
 	SkipTrimmed bool
+	// States has each change come with the state that it left: [Changes.State]. It cannot be
+	// had together with SkipTrimmed.
+	States bool
 }
 
 // Changes hands out the accepted events of one table, each once, those of a key in their
@@ -48,6 +51,21 @@ type ChangesOptions struct {
 // Spec.Upgrades, as a recovery would, on the goroutine of the reader.
 //
 // With Options.Sync: SyncNever, events become durable when a snapshot is taken.
+//
+// With ChangesOptions.States the reader has the states of the table, too, each as it was when
+// the last change that was read had come. It makes them like a recovery: it loads the newest
+// states that are not behind its position, from snapshots and from what the logs have of
+// partitions that were moved, and folds every change into them, on the goroutine of its user:
+// with Spec.Init, Apply, OnTimer and OnExpire, without Check; what they do beside changing the
+// state, they do again. That costs what the table takes
+// in the engine, once more: memory for every key, until Close; and a start that reads a
+// snapshot, and the changes between it and the position. The shards do nothing for it, and
+// a reader that does not ask pays nothing.
+//
+// It needs a state that is not behind its position. There is one for the Position of States,
+// and of a reader that is not behind by more than two snapshots, and for the zero Position if
+// all of the log is there. For others it is ErrTrimmed, although KeepLog may have their
+// changes: a reader without States gets these, and one with them begins again.
 type Changes[K comparable, S, E, R any] struct {
 	binding  *binding[K, S, E, R]
 	options  ChangesOptions
@@ -58,13 +76,23 @@ type Changes[K comparable, S, E, R any] struct {
 	decoder  *changeDecoder[K, S, E, R]
 	failure  error // sticks
 	looked   int   // changes since ctx was looked at
+
+	folding *folding // nil: states are not wanted
+	states  *binding[K, S, E, R]
+	state   S
+	exists  bool
 }
 
 // Changes returns a reader of the changes behind from: of the zero Position, of all there
 // have ever been. What a store has without Options.KeepLog are the changes since the last
 // snapshot but one.
 //
-// Errors: ErrClosed, ErrInside, those of the context and of the disk, and ErrPosition.
+// With ChangesOptions.States it loads states before it returns; ctx is looked at between
+// partitions.
+//
+// Errors: ErrClosed, ErrInside, those of the context and of the disk, and ErrPosition; with
+// States also a *[CorruptError] for a snapshot, and a *[VersionError] for states that
+// Spec.Upgrades do not lift.
 func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options ChangesOptions) (*Changes[K, S, E, R], error) {
 	b, err := t.bound()
 	if err != nil {
@@ -81,12 +109,30 @@ func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options 
 	if err != nil {
 		return nil, err
 	}
+	if options.States && options.SkipTrimmed {
+		return nil, errors.New("keyfold: a reader that skips changes does not know the states that the next ones leave: ChangesOptions.States and SkipTrimmed exclude each other")
+	}
 	c := &Changes[K, S, E, R]{binding: b, options: options, tell: make(chan struct{}, 1)}
 	if c.decoder, err = t.changeDecoder(b.entry); err != nil {
 		return nil, err
 	}
-	c.follower = shard.NewFollower(e.history.trails, c.follow, position)
-	c.follower.Skip = options.SkipTrimmed
+	former := e.history.trails
+	if options.States {
+		c.folding = e.newFolding(t.Name(), b.id, position, func(own *Engine) attachment {
+			c.states = t.bind(own, b.id, b.entry)
+			c.states.bare = true
+			return c.states
+		})
+		if position, err = c.folding.begin(ctx); err != nil {
+			c.folding.close()
+			return nil, err
+		}
+		former = c.folding.wanting(former)
+	}
+	c.follower = shard.NewFollower(former, c.follow, position)
+	if c.follower.Skip = options.SkipTrimmed; options.States {
+		c.follower.Bridge = c.folding.bridge
+	}
 	return c, nil
 }
 
@@ -118,6 +164,9 @@ func (c *Changes[K, S, E, R]) follow(have int) []shard.TrailSource {
 		source.Live.Follow(c.tell)
 		c.told = append(c.told, source.Live)
 	}
+	if c.folding != nil {
+		return c.folding.wanting(sources)
+	}
 	return sources
 }
 
@@ -131,7 +180,8 @@ const lookEvery = 256
 // *[FailedError] that a shard has failed and nothing more comes of it, a *[CorruptError]
 // that the log is damaged, a *[VersionError] that an older version wrote the next event and
 // Spec.Upgrades do not say what it means now, a *[PanicError] that an upgrade or a codec
-// panicked. After any error but that of ctx the reader is of no more use, and
+// panicked. With States, a panic of the table's functions is a *[PanicError], too, and
+// ErrTrimmed also says that no state is kept to fold the change into. After any error but that of ctx the reader is of no more use, and
 // Position is where another one can go on.
 func (c *Changes[K, S, E, R]) Next(ctx context.Context) (change Change[K, E], err error) {
 	if c.failure != nil {
@@ -154,7 +204,13 @@ func (c *Changes[K, S, E, R]) Next(ctx context.Context) (change Change[K, E], er
 		case err != nil:
 			return change, c.fail(err)
 		case ok && c.next.Table == c.binding.id:
-			return c.decode()
+			if c.folding == nil {
+				return c.decode()
+			}
+			if change, behind, err := c.fold(); behind || err != nil {
+				return change, err
+			}
+			continue
 		case ok:
 			continue
 		case c.options.Stop:
@@ -195,6 +251,46 @@ func (c *Changes[K, S, E, R]) decode() (Change[K, E], error) {
 	return c.decoder.change, nil
 }
 
+// fold folds the change that was read, and decodes it if it is behind the reader's position.
+func (c *Changes[K, S, E, R]) fold() (change Change[K, E], behind bool, err error) {
+	f, n := c.folding, &c.next
+	if behind = n.Sequence > f.from[n.Partition]; behind {
+		if change, err = c.decode(); err != nil {
+			return change, true, err
+		}
+	}
+	err = f.fold(n)
+	if err == nil && behind {
+		err = c.keepState()
+	}
+	if err != nil {
+		c.follower.GiveBack(n)
+		return Change[K, E]{}, behind, c.fail(err)
+	}
+	return change, behind, nil
+}
+
+// keepState copies the state that the change has left.
+func (c *Changes[K, S, E, R]) keepState() (err error) {
+	defer caught(&err)
+	store := c.folding.stores[c.next.Partition].(*store[K, S, E, R])
+	state, _ := store.stateOf(c.folding.hash(c.next.Key), c.next.Key)
+	if c.exists = state != nil; !c.exists {
+		var none S
+		c.state = none
+		return nil
+	}
+	if c.state, err = copyState(&c.states.state, c.states.table.spec.Clone, state); err != nil {
+		err = fmt.Errorf("keyfold: table %q: state: %w", c.states.table.spec.Name, err)
+	}
+	return err
+}
+
+// State is the state that the change has left which Next, or All, has handed out last; false
+// says that its key is gone: deleted by the change, or ended. It is its user's. Without
+// ChangesOptions.States, and before the first change, it is false.
+func (c *Changes[K, S, E, R]) State() (S, bool) { return c.state, c.exists }
+
 // All walks through the changes until ctx ends or the walk does. An error is the last pair;
 // there is none for io.EOF.
 func (c *Changes[K, S, E, R]) All(ctx context.Context) iter.Seq2[Change[K, E], error] {
@@ -210,18 +306,23 @@ func (c *Changes[K, S, E, R]) All(ctx context.Context) iter.Seq2[Change[K, E], e
 
 // Position is where a reader goes on that has what this one has handed out.
 func (c *Changes[K, S, E, R]) Position() Position {
-	return c.binding.engine.positionOf(c.follower.Position())
+	sequences := c.follower.Position()
+	if c.folding != nil {
+		sequences = c.folding.position(sequences)
+	}
+	return c.binding.engine.positionOf(sequences)
 }
 
 // Skipped is how many events of all tables were left out, with SkipTrimmed.
 func (c *Changes[K, S, E, R]) Skipped() uint64 { return c.follower.Skipped }
 
-// Close gives the files back. A second Close does nothing.
+// Close gives the files and the memory back. A second Close does nothing.
 func (c *Changes[K, S, E, R]) Close() error {
 	for _, s := range c.told {
 		s.Unfollow(c.tell)
 	}
 	c.told = nil
+	c.folding.close()
 	setDefault(&c.failure, ErrClosed)
 	return c.follower.Close()
 }
@@ -232,9 +333,8 @@ func (c *Changes[K, S, E, R]) Close() error {
 // after. So a reader begins, and begins again after ErrTrimmed. What is shown is durable. k
 // and s may be kept.
 //
-// It shows the states of now. A change does not come with the state behind it, which the log
-// does not have: a reader that needs it keeps the states that it was shown, and folds each
-// change into them.
+// It shows the states of now. With ChangesOptions.States each change comes with the state that
+// it left.
 //
 // Errors are those of All.
 func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) bool) (Position, error) {

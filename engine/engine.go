@@ -49,6 +49,7 @@ type Engine struct {
 type history struct {
 	bytes  atomic.Int64        // of their logs; trimFormer's store publishes to keep's load
 	trails []shard.TrailSource // of them, when the engine was opened
+	bases  []shard.Config      // of shards whose snapshots may be there, when the engine was opened
 }
 
 // operator is what there is for whoever runs the program.

@@ -205,3 +205,37 @@ func ExampleTable_View() {
 	fmt.Println(doubled, found, err)
 	// Output: 14 true <nil>
 }
+
+func ExampleChanges_State() {
+	dir, remove := temporary()
+	defer remove()
+	ctx := context.Background()
+	stock := engine.NewTable(engine.Spec[string, int64, int64, int64]{
+		Name: "stock",
+		Apply: func(c *engine.Context[string], pieces *int64, more int64) int64 {
+			if *pieces += more; *pieces == 0 {
+				c.Delete()
+			}
+			return *pieces
+		},
+	})
+	eng, err := engine.Open(ctx, dir, engine.Options{}, stock)
+	check(err)
+	defer eng.Close()
+	for _, more := range []int64{5, -3, -2} {
+		_, err := stock.Do(ctx, "bolts", more)
+		check(err)
+	}
+	changes, err := stock.Changes(ctx, engine.Position{}, engine.ChangesOptions{Stop: true, States: true})
+	check(err)
+	defer changes.Close()
+	for change, err := range changes.All(ctx) {
+		check(err)
+		pieces, there := changes.State()
+		fmt.Println(change.Key, change.Event, "makes", pieces, there)
+	}
+	// Output:
+	// bolts 5 makes 5 true
+	// bolts -3 makes 2 true
+	// bolts -2 makes 0 false
+}

@@ -87,10 +87,11 @@ func (p *program[K, S, E, R]) Known(op *shard.Operation, now int64) bool {
 
 // mark keeps what the stamp of an event that was done says.
 func (st *store[K, S, E, R]) mark(op *shard.Operation) {
-	switch op.Stamp {
-	case shard.StampID:
+	switch {
+	case st.program.binding.bare:
+	case op.Stamp == shard.StampID:
 		st.remember(op)
-	case shard.StampOrigin:
+	case op.Stamp == shard.StampOrigin:
 		id, sequence := originOf(op)
 		st.extra().advance(origin{id: id, sequence: sequence, at: op.Part.Sequence + 1})
 	}

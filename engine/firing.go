@@ -100,7 +100,7 @@ func (st *store[K, S, E, R]) fire(op *shard.Operation) error {
 func (st *store[K, S, E, R]) fireTimer(op *shard.Operation, at unsafe.Pointer, lapsed bool) error {
 	p := st.program
 	spec := &p.binding.table.spec
-	if st.times == nil || spec.OnTimer == nil {
+	if spec.OnTimer == nil {
 		return fmt.Errorf("%w: table %q has no OnTimer; the program that wrote the log had one, and has to close the store", shard.ErrFiring, spec.Name)
 	}
 	if !lapsed {
@@ -111,10 +111,15 @@ func (st *store[K, S, E, R]) fireTimer(op *shard.Operation, at unsafe.Pointer, l
 		spec.OnTimer(&p.context, state)
 		p.undo = nil
 	}
-	*word(at, st.times.form.timer) = 0
+	if st.times != nil {
+		*word(at, st.times.form.timer) = 0
+	}
 	if p.context.deleted {
 		p.moved = true
 		st.remove(op.Hash, op.Key(), at)
+		return nil
+	}
+	if st.times == nil {
 		return nil
 	}
 	st.setTimer(at)

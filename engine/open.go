@@ -243,6 +243,9 @@ func (e *Engine) start(states []*shard.State, began time.Time) error {
 		e.recovery.Lifted += b.liftedStates()
 	}
 	e.history.trails = e.formerTrails()
+	if former := e.manifest.Former; former != 0 {
+		e.history.bases = e.layoutShards(former)
+	}
 	e.recovery.Duration = time.Since(began)
 	e.fleet.Store(&shards)
 	e.operator.reporter.opened(e.dir, len(shards), &e.recovery)

@@ -198,10 +198,7 @@ func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
 	if !t.taken.CompareAndSwap(false, true) {
 		return nil, fmt.Errorf("%w: %q", ErrTableInUse, t.spec.Name)
 	}
-	b := &binding[K, S, E, R]{table: t, engine: e, id: id, entry: e.manifest.Tables[id]}
-	b.key, _ = keyCodec(t.spec.KeyCodec)
-	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
-	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
+	b := t.bind(e, id, e.manifest.Tables[id])
 	b.times = newTimeForm(b.stateBytes(), t.spec.TTL, t.spec.OnTimer != nil)
 	if b.once, _ = t.spec.Once.complete(); b.once.on() {
 		b.result, _ = valueCodec(t.spec.ResultCodec, "ResultCodec")
@@ -215,6 +212,15 @@ func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
 		b.form = shard.NewOpForm(id, b.key.dense, b.event.dense)
 	}
 	return b, nil
+}
+
+// bind makes a binding that keeps states and nothing beside them.
+func (t *Table[K, S, E, R]) bind(e *Engine, id uint16, entry tableEntry) *binding[K, S, E, R] {
+	b := &binding[K, S, E, R]{table: t, engine: e, id: id, entry: entry}
+	b.key, _ = keyCodec(t.spec.KeyCodec)
+	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
+	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
+	return b
 }
 
 // detach gives the table back.

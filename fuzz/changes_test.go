@@ -114,6 +114,14 @@ func (r *rig) keeping() {
 	r.witness = newWitness(r.options.Partitions)
 }
 
+// readers has all read that look.
+func (r *rig) readers() error {
+	if err := r.witnessed(); err != nil {
+		return err
+	}
+	return r.lookedOn()
+}
+
 // wander takes a store through moves and other numbers of shards, while it is online and
 // between two opens, with a reader who looks now and then.
 func wander(r *rig, random *rand.Rand) (whole bool, err error) {
@@ -135,12 +143,12 @@ func wander(r *rig, random *rand.Rand) (whole bool, err error) {
 		return func() error { r.options.Shards = n; return r.open() }
 	}
 	return walk(r, []func() error{
-		open(2), some, move, some, func() error { return snapshot(r) }, r.witnessed,
-		move, move, some2, resize(3), some, move, r.witnessed,
+		open(2), some, move, some, func() error { return snapshot(r) }, r.readers,
+		move, move, some2, resize(3), some, move, r.readers,
 		r.close, open(3), some, resize(2), some2, func() error { return snapshot(r) }, some,
-		r.close, open(1), some, r.witnessed, func() error { return snapshot(r) },
+		r.close, open(1), some, r.readers, func() error { return snapshot(r) },
 		r.close, open(2), move, some2, func() error { return snapshot(r) }, move, r.close,
-		open(2), r.witnessed, r.close,
+		open(2), r.readers, r.close,
 	})
 }
 
@@ -157,18 +165,24 @@ func TestChangesAreTheAcknowledgedEventsAfterACrashAnywhere(t *testing.T) {
 	}{"always": {engine.SyncAlways, 5}, "never": {engine.SyncNever, 9}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wanderEverywhere(t, name, mode.sync, mode.stride)
+			row := tries(t, "R4", "cut after operations of a life with moves, other numbers of shards and readers of changes, sync="+name,
+				"every operation, models in turn: readers get what was acknowledged once, in its order, and nothing that a crash takes back")
+			wanderEverywhere(t, row, mode.stride, func(uint64) *rig {
+				o := small()
+				o.Sync, o.SnapshotBytes = mode.sync, 12<<10
+				r := newRig(o, hashes["full"])
+				r.keeping()
+				return r
+			})
 		})
 	}
 }
 
-func wanderEverywhere(t *testing.T, name string, sync engine.SyncMode, stride int) {
-	row := tries(t, "R4", "cut after operations of a life with moves, other numbers of shards and readers of changes, sync="+name,
-		"every operation, models in turn: readers get what was acknowledged once, in its order, and nothing that a crash takes back")
+func wanderEverywhere(t *testing.T, row *row, stride int, rig func(seed uint64) *rig) {
 	random := random(t)
 	seed, crashes := random.Uint64(), 0
 	for stop := random.IntN(stride); ; stop += max(1, stride / *rounds) {
-		n, whole, err := wanderUntil(row, stop, sync, seed)
+		n, whole, err := wanderUntil(row, rig(seed+uint64(stop)), stop, seed)
 		if err != nil {
 			t.Fatalf("stopped after operation %d: %v", stop, err)
 		}
@@ -179,11 +193,7 @@ func wanderEverywhere(t *testing.T, name string, sync engine.SyncMode, stride in
 	}
 }
 
-func wanderUntil(row *row, stop int, sync engine.SyncMode, seed uint64) (crashes int, whole bool, err error) {
-	o := small()
-	o.Sync, o.SnapshotBytes = sync, 12<<10
-	r := newRig(o, hashes["full"])
-	r.keeping()
+func wanderUntil(row *row, r *rig, stop int, seed uint64) (crashes int, whole bool, err error) {
 	r.disk.StopAfter(stop)
 	if whole, err = wander(r, rand.New(rand.NewPCG(seed, 1))); err != nil {
 		return 0, false, err

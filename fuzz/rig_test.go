@@ -61,8 +61,9 @@ type rig struct {
 	number  *atomic.Uint64 // of the last event, so that no two are equal
 	bits    int            // of the partitions
 
-	sender  *sender  // nil: no producer is open
-	witness *witness // nil: nobody reads changes
+	sender   *sender   // nil: no producer is open
+	witness  *witness  // nil: nobody reads changes
+	onlooker *onlooker // nil: nobody reads them with states
 }
 
 // small are options with which everything happens often: segments are full and
@@ -90,7 +91,7 @@ func newRig(o engine.Options, h hash) *rig {
 // on is a rig on another disk, with the oracle as it is now.
 func (r *rig) on(disk *crashfs.FS) *rig {
 	c := newRig(r.options, r.hash)
-	c.disk, c.oracle, c.number, c.witness = disk, r.oracle.clone(), r.number, r.witness.clone()
+	c.disk, c.oracle, c.number, c.witness, c.onlooker = disk, r.oracle.clone(), r.number, r.witness.clone(), r.onlooker.clone()
 	c.now.Store(r.now.Load())
 	return c
 }
@@ -315,8 +316,11 @@ func (r *rig) judge(least floor) error {
 	return r.judgeChanges()
 }
 
-// judgeChanges has the witness read on, and another one from the beginning.
+// judgeChanges has those read on who look, and another witness from the beginning.
 func (r *rig) judgeChanges() error {
+	if err := r.lookedOn(); err != nil {
+		return err
+	}
 	if r.witness == nil {
 		return nil
 	}

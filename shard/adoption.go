@@ -72,7 +72,7 @@ var errAdoption = errors.New("it is not an adoption")
 type adoption struct {
 	part  *Partition // nil: the snapshot has it, or something later
 	at    holding
-	block []byte // of the image, as far as it was read
+	block assembly // of the image, as far as it was read
 }
 
 // adoptRecord takes a record of an adoption.
@@ -134,17 +134,9 @@ func (w *worker) loadPart(id, kind, entries uint32, event []byte) error {
 	if a.part == nil {
 		return nil
 	}
-	data := event[partHeaderBytes:]
-	if len(a.block)+len(data) > imageBlockMax {
-		return fmt.Errorf("%w: a block of more than %d bytes", errAdoption, imageBlockMax)
-	}
-	if entries == 0 {
-		a.block = append(a.block, data...)
-		return nil
-	}
-	if len(a.block) > 0 {
-		data = append(a.block, data...)
-		a.block = a.block[:0]
+	data, err := a.block.add(entries, event[partHeaderBytes:])
+	if data == nil || err != nil {
+		return err
 	}
 	return a.part.Stores[table].Load(uint8(kind>>16), entries, data)
 }

@@ -28,12 +28,21 @@ type Follower struct {
 	// Skip says that changes that were removed are left out, and counted in Skipped.
 	Skip    bool
 	Skipped uint64
+	// Bridge, if it is not nil, is told of changes that were removed, instead. It says by
+	// Gap.To where to go on, or with an error that it cannot.
+	Bridge func(gaps []Gap) error
 
 	trails   []*trail
 	position []uint64
 	turn     int
 	more     func(have int) []TrailSource // that were added behind the first ones
 	live     int                          // of the trails: those that are asked of more
+}
+
+// A Gap is changes of a partition that were removed, up to one that may be there.
+type Gap struct {
+	Partition uint32
+	To        uint64 // sequence of the last one that is missing
 }
 
 // NewFollower reads from position on, which it takes over: of logs that nobody writes, and
@@ -125,6 +134,9 @@ func (f *Follower) jump() error {
 			first = t
 		}
 	}
+	if f.Bridge != nil {
+		return f.bridge(first)
+	}
 	if !f.Skip {
 		return fmt.Errorf("%w: partition %d, events %d to %d", ErrTrimmed,
 			first.lacks.partition, f.position[first.lacks.partition]+1, first.lacks.sequence)
@@ -132,6 +144,23 @@ func (f *Follower) jump() error {
 	f.skip(first.lacks)
 	for id, sequence := range first.base {
 		f.skip(lack{id, sequence})
+	}
+	return nil
+}
+
+// bridge goes on where Bridge says.
+func (f *Follower) bridge(first *trail) error {
+	gaps := []Gap{{first.lacks.partition, first.lacks.sequence}}
+	for id, sequence := range first.base {
+		if id != first.lacks.partition && f.position[id] < sequence {
+			gaps = append(gaps, Gap{id, sequence})
+		}
+	}
+	if err := f.Bridge(gaps); err != nil {
+		return err
+	}
+	for _, g := range gaps {
+		f.position[g.Partition] = max(f.position[g.Partition], g.To)
 	}
 	return nil
 }

@@ -276,20 +276,12 @@ func (w *worker) queueEvent(rec *record) error {
 	}
 	r := &w.run
 	r.Ops[r.Filled] = Operation{
-		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table, Stamp: rec.stamp, Kind: kindOf(rec),
+		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table, Stamp: rec.stamp, Kind: rec.stamp.kind(),
 	}
 	if r.Filled++; r.Filled == runOperations {
 		return w.replayQueued()
 	}
 	return nil
-}
-
-// kindOf is what the operation of a record does.
-func kindOf(rec *record) Kind {
-	if rec.stamp == StampTimer {
-		return KindFiring
-	}
-	return KindEvent
 }
 
 // replayClock takes note that the store was opened again.

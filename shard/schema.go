@@ -28,6 +28,14 @@ const eraOpen = math.MaxUint64
 // first schema of each.
 type schemas []uint32
 
+// of is the number of the schema of a table.
+func (s schemas) of(table uint16) uint32 {
+	if int(table) < len(s) {
+		return s[table]
+	}
+	return 0
+}
+
 // schemas are those that the shard writes under.
 func (c *Config) schemas() schemas {
 	s := make(schemas, len(c.Tables))

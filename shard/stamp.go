@@ -25,6 +25,14 @@ const (
 // On is the table field of events of a table that bear the stamp.
 func (s Stamp) On(table uint16) uint16 { return table | uint16(s)<<stampShift }
 
+// kind is what the operation of a record with the stamp does.
+func (s Stamp) kind() Kind {
+	if s == StampTimer {
+		return KindFiring
+	}
+	return KindEvent
+}
+
 // bytes is how many bytes the stamp takes in front of the payload.
 func (s Stamp) bytes() int {
 	if s == StampID || s == StampOrigin {

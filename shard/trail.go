@@ -21,6 +21,16 @@ type Change struct {
 	Key       []byte
 	Stamped   []byte // what the stamp says
 	Event     []byte
+
+	record []byte // all of it
+	keyEnd int32  // in record
+}
+
+// Operation makes op the one that carries the change out again, in a store of its table.
+func (c *Change) Operation(op *Operation, hash uint64, part *Partition, store Store) {
+	*op = Operation{
+		Hash: hash, Record: c.record, keyEnd: c.keyEnd, Part: part, Store: store, Table: c.Table, Stamp: c.Stamp, Kind: c.Stamp.kind(),
+	}
 }
 
 // A TrailSource says where the log of one shard is.
@@ -36,6 +46,8 @@ type TrailSource struct {
 	Mine func(partition uint32) bool
 	// Since leaves out generations that ended before this time, Unix nanoseconds.
 	Since int64
+	// Images says who wants the images of partitions that were adopted; nil: nobody.
+	Images *Images
 }
 
 // A trail reads the changes in the log of one shard, in its order, from the oldest
@@ -83,10 +95,11 @@ type lack struct {
 // What is remembered is bounded by what a move fetches before it gives up.
 type claim struct {
 	partition uint32
-	begin     uint64  // the last event of the image
-	sequence  uint64  // of the last event that was handed out, from begin on
-	events    stretch // with time marks
-	logged    int64   // the time of the last one
+	begin     uint64   // the last event of the image
+	sequence  uint64   // of the last event that was handed out, from begin on
+	events    stretch  // with time marks
+	logged    int64    // the time of the last one
+	image     *Adopted // nil: it is not wanted
 }
 
 // A step is what an attempt to read a change has come to.
@@ -113,6 +126,9 @@ func (t *trail) next(position []uint64, c *Change) (step, error) {
 			if position[t.ready.partition] < t.ready.begin {
 				t.lacks = lack{t.ready.partition, t.ready.begin}
 				return stepBlocked, nil
+			}
+			if err := t.giveImage(t.ready, position); err != nil {
+				return stepEnd, err
 			}
 			got, err := t.takeClaimed(position, c)
 			if got != stepEnd || err != nil {
@@ -190,7 +206,7 @@ func (t *trail) takeLogged(position []uint64, c *Change) (step, error) {
 			t.body.now = rec.time()
 		case clockTable:
 		case beginTable, partTable, commitTable:
-			err = t.adoptRecord(&rec)
+			err = t.adoptRecord(&rec, position)
 		default:
 			if got := t.takeEvent(&rec, position, c); got != stepEnd {
 				if got == stepChange {
@@ -241,25 +257,27 @@ func (t *trail) fill(c *Change, rec *record, id uint32, sequence uint64, now int
 	*c = Change{
 		Partition: id, Table: rec.table, Stamp: rec.stamp, Sequence: sequence, Time: now,
 		Key: rec.key(), Stamped: event[:rec.stamp.bytes()], Event: event[rec.stamp.bytes():],
-	}
-	if schemas := eraOf(t.eras, t.place.frame); int(rec.table) < len(schemas) {
-		c.Schema = schemas[rec.table]
+		Schema: eraOf(t.eras, t.place.frame).of(rec.table), record: rec.bytes, keyEnd: rec.keyEnd,
 	}
 }
 
 // adoptRecord takes a record of an adoption.
-func (t *trail) adoptRecord(rec *record) error {
+func (t *trail) adoptRecord(rec *record, position []uint64) error {
 	r := fsys.FieldsOf(rec.event())
 	id := r.U32()
 	if r.Short() || int(id) >= len(t.sequence) {
 		return fmt.Errorf("%w: of partition %d", errAdoption, id)
 	}
-	if rec.table == partTable || t.source.Mine != nil && !t.source.Mine(id) {
+	if t.source.Mine != nil && !t.source.Mine(id) {
 		return nil
+	}
+	if rec.table == partTable {
+		return t.keepPart(t.claims[id], rec)
 	}
 	h := holding{epoch: r.U64(), sequence: r.U64()}
 	if rec.table == beginTable {
 		t.claims[id] = &claim{partition: id, begin: h.sequence, sequence: h.sequence}
+		t.keepImage(t.claims[id], position)
 		return nil
 	}
 	a := t.claims[id]

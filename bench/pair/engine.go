@@ -141,7 +141,7 @@ func open[E any](ctx context.Context, o *Options, spec engine.Spec[limit.Key, li
 	if o.Pin {
 		opts.Pin = engine.PinOn
 	}
-	if o.Layer == KeepLog || o.Layer == Changes {
+	if slices.Contains([]Layer{KeepLog, Changes, States}, o.Layer) {
 		opts.KeepLog.Bytes = KeepBytes
 	}
 	spec.Name = "fold"
@@ -168,7 +168,7 @@ func (e *engineSide[E]) feedBy(o *Options, s stream[E], keys int) (err error) {
 	default:
 		e.feed, err = newSenders(e, o, s)
 	}
-	if err == nil && o.Layer == Changes {
+	if err == nil && (o.Layer == Changes || o.Layer == States) {
 		e.feed, err = newFollower(e, e.feed, keys, len(s.keys))
 	}
 	return err

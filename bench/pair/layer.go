@@ -26,6 +26,7 @@ const (
 	Idle    Layer = "idle"     // keys have an idle time, which none comes to the end of
 	KeepLog Layer = "keep-log" // of KeepBytes
 	Changes Layer = "changes"  // KeepLog with a reader of the changes beside the load
+	States  Layer = "states"   // Changes with a reader of them that has the states that they leave
 )
 
 // Sizes of layers.
@@ -43,7 +44,7 @@ const (
 // check says what is wrong with the layer of a side.
 func (l Layer) check(o *Options) error {
 	switch {
-	case !slices.Contains([]Layer{NoLayer, Once, Named, Timer, Idle, KeepLog, Changes}, l):
+	case !slices.Contains([]Layer{NoLayer, Once, Named, Timer, Idle, KeepLog, Changes, States}, l):
 		return fmt.Errorf("pair: unknown layer %q", l)
 	case l == NoLayer:
 		return nil
@@ -130,7 +131,7 @@ type follower[E any] struct {
 // newFollower begins to read the changes of a side that holds so many events.
 func newFollower[E any](e *engineSide[E], f feed, inserted, each int) (*follower[E], error) {
 	ctx, stop := context.WithCancel(context.Background())
-	changes, err := e.table.Changes(ctx, engine.Position{}, engine.ChangesOptions{})
+	changes, err := e.table.Changes(ctx, engine.Position{}, engine.ChangesOptions{States: e.layer == States})
 	if err != nil {
 		stop()
 		return nil, err

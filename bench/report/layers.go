@@ -51,8 +51,12 @@ func (l *Layers) end(w io.Writer) {
 		l.Time.end(w)
 	}
 	if c := l.Changes; c != nil {
-		row(w, "changes", "%s read in %.2f s: %s/s; the last one %s behind the load · lag p50 %s · p99 %s · max %s (from apply to the reader)",
-			Count(c.Events+c.Fired), c.Seconds, Count(int64(c.PerSecond)), Nanos(int64(1e9*c.Behind)), Nanos(c.Lag.P50), Nanos(c.Lag.P99), Nanos(c.Lag.Max))
+		with := ""
+		if c.States {
+			with = " with the states that they left"
+		}
+		row(w, "changes", "%s read%s in %.2f s: %s/s; the last one %s behind the load · lag p50 %s · p99 %s · max %s (from apply to the reader)",
+			Count(c.Events+c.Fired), with, c.Seconds, Count(int64(c.PerSecond)), Nanos(int64(1e9*c.Behind)), Nanos(c.Lag.P50), Nanos(c.Lag.P99), Nanos(c.Lag.Max))
 	}
 }
 

@@ -34,6 +34,10 @@ type Read struct {
 	PerSecond float64 `json:"events_per_second"`
 	// Behind is how long after the load the last one was read, in seconds.
 	Behind float64 `json:"behind_seconds"`
+	// States says that each change came with the state that it left. Wrong is how many of
+	// these were not what the changes up to there come to, if they are folded.
+	States bool   `json:"states,omitempty"`
+	Wrong  uint64 `json:"states_wrong,omitempty"`
 	// Lag is from when an event was applied until it was read, of one event in 64 while the
 	// load lasted. It resolves milliseconds.
 	Lag bench.Latency `json:"lag_ns"`
@@ -47,6 +51,7 @@ const lagEvery = 64
 type follower[S, E any, R comparable] struct {
 	store  *folded[S, E, R]
 	fold   bool
+	left   bool // changes come with the states that they left
 	states map[string]*workload.Stats
 
 	// These belong to run until ended is closed.
@@ -60,16 +65,19 @@ type follower[S, E any, R comparable] struct {
 	ended chan struct{}
 }
 
-// Follow begins to read the changes from the first one on, and folds them if it is to.
-func (s *folded[S, E, R]) Follow(fold bool) (Reader, error) {
+// Follow begins to read the changes from the first one on, and folds them if it is to. With
+// left it has them come with the states that they left, and compares these with its own. They
+// are made by the functions of the table, which are then called for the reader, too: those of
+// timers and of the ends of keys take note of what they do, and must not be.
+func (s *folded[S, E, R]) Follow(fold, left bool) (Reader, error) {
 	ctx, stop := context.WithCancel(context.Background())
-	changes, err := s.table.Changes(ctx, engine.Position{}, engine.ChangesOptions{})
+	changes, err := s.table.Changes(ctx, engine.Position{}, engine.ChangesOptions{States: left})
 	if err != nil {
 		stop()
 		return nil, err
 	}
 	f := &follower[S, E, R]{
-		store: s, fold: fold, states: map[string]*workload.Stats{},
+		store: s, fold: fold, left: left, read: Read{States: left}, states: map[string]*workload.Stats{},
 		changes: changes, lag: bench.NewTimes(), stop: stop, ended: make(chan struct{}),
 	}
 	go f.run(ctx)
@@ -106,6 +114,9 @@ func (f *follower[S, E, R]) follow(ctx context.Context, live bool) error {
 		if f.fold {
 			f.add(c.Key, f.store.sent(&c.Event))
 		}
+		if f.fold && f.left {
+			f.compare(c.Key)
+		}
 	}
 }
 
@@ -117,6 +128,14 @@ func (f *follower[S, E, R]) add(key string, e *event) {
 		f.states[key] = s
 	}
 	s.Fold(e.Ordinal, e.Value)
+}
+
+// compare compares the state that the last change left with what was folded.
+func (f *follower[S, E, R]) compare(key string) {
+	left, exists := f.changes.State()
+	if want := f.states[key]; !exists || *f.store.stats(&left) != *want {
+		f.read.Wrong++
+	}
 }
 
 func (f *follower[S, E, R]) Finish(ctx context.Context) (Read, error) {
@@ -143,7 +162,7 @@ func (f *follower[S, E, R]) rest(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if f.changes, err = s.table.Changes(ctx, at, engine.ChangesOptions{Stop: true}); err != nil {
+	if f.changes, err = s.table.Changes(ctx, at, engine.ChangesOptions{Stop: true, States: f.left}); err != nil {
 		return err
 	}
 	if err = f.follow(ctx, false); errors.Is(err, io.EOF) {

@@ -106,7 +106,7 @@ func TestReaderThatMissesAChangeIsFound(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reader, err := target.(*folded[workload.Stats, event, struct{}]).Follow(true)
+		reader, err := target.(*folded[workload.Stats, event, struct{}]).Follow(true, true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -123,8 +123,14 @@ func TestReaderThatMissesAChangeIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		f, err := bench.Audit(t.Context(), reader, a, stream(t, g), nil)
-		if err != nil || f.OK() != (name == "nothing") || read.Events != 500 {
+		if err != nil || f.OK() != (name == "nothing") || read.Events != 500 || read.Wrong != 0 {
 			t.Errorf("%s: %+v, %+v, %v", name, f, read, err)
+		}
+		if plain := reader.(*plain); name == "nothing" { // a state that is not what it must be
+			plain.states[key].Sum++
+			if plain.compare(key); plain.read.Wrong != 1 {
+				t.Errorf("%d states are wrong", plain.read.Wrong)
+			}
 		}
 		if err := target.Close(t.Context()); err != nil {
 			t.Error(err)

@@ -21,7 +21,7 @@ type layered interface {
 	NoteLives()
 	Timers(ctx context.Context) (store.Timers, error)
 	AwaitTimers(ctx context.Context) (store.Timers, error)
-	Follow(fold bool) (store.Reader, error)
+	Follow(fold, left bool) (store.Reader, error)
 }
 
 // layering is what a run has to do with the layers of its store. Without any it does
@@ -48,7 +48,7 @@ func (r *run) beginLayers(t bench.Target) (*layering, error) {
 	}
 	var err error
 	if r.flags.Changes {
-		l.reader, err = target.Follow(r.flags.Verify)
+		l.reader, err = target.Follow(r.flags.Verify, r.flags.States)
 	}
 	return l, err
 }
@@ -123,6 +123,9 @@ func (l *layering) check(f *workload.Finding) error {
 	}
 	if l.reader == nil {
 		return nil
+	}
+	if c := out.Changes; c.Wrong > 0 {
+		f.Add(c.Wrong, "a change came with a state that it did not leave")
 	}
 	found, err := l.run.find(l.reader)
 	f.Join("changes", &found)

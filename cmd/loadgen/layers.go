@@ -20,6 +20,7 @@ type layerFlags struct {
 	TTL     ttl           `group:"Layers" name:"ttl" placeholder:"idle=10m,age=24h" help:"How long a key lives after its last event, and at all. --verify knows what keys were when they came to their end."`
 	KeepLog kept          `group:"Layers" placeholder:"1GiB" help:"How much of the log is kept that no recovery needs: a size, or a time such as 10m."`
 	Changes bool          `group:"Layers" help:"Read the changes beside the load, which --keep-log keeps. --verify wants each event in them once, in order."`
+	States  bool          `group:"Layers" help:"With --changes: have each change come with the state that it left. --verify compares it with what the changes up to there come to."`
 }
 
 // share is a part such as 1% or 0.01.
@@ -103,6 +104,10 @@ func (f *layerFlags) check(c *runCommand) error {
 		return usage("--timer: time is logged in milliseconds, so a timer is due after 1ms or more, not %v", f.Timer)
 	case f.Changes && f.KeepLog == kept{}:
 		return usage("--changes reads what is kept of the log: say with --keep-log how much, for example --keep-log 1GiB")
+	case f.States && !f.Changes:
+		return usage("--states are those that changes leave: add --changes")
+	case f.States && (f.Timer > 0 || f.TTL != (ttl{})):
+		return usage("--states calls the functions of the table again for the reader, and those of --timer and --ttl count what they do: leave these out")
 	case f.Changes && c.Sync == "never":
 		return usage("--changes hands out what is durable, and with --sync never nothing is: choose --sync commit or 10ms")
 	}

@@ -25,6 +25,7 @@ func TestLoadsWithLayersAreVerified(t *testing.T) {
 		"timers":               {"--timer=20ms", "--producers=2"},
 		"timers and ids":       {"--timer=5ms", "--once=10k", "--resend=5%", "--door=do", "--producers=8", "--ack=applied"},
 		"changes":              {"--keep-log=1GiB", "--changes", "--shards=2", "--snapshot-bytes=64KiB", "--ack=written", "--sync=5ms"},
+		"changes with states":  {"--keep-log=1GiB", "--changes", "--states", "--shards=2", "--snapshot-bytes=64KiB", "--ack=written", "--sync=5ms", "--door=batch", "--once=10k", "--resend=5%"},
 		"all":                  {"--timer=1ms", "--keep-log=10m", "--changes", "--once=10k", "--resend=5%", "--door=batch", "--window=200", "--size=50"},
 	} {
 		for what, events := range map[string][]string{"flights": flights, "generated": generated} {

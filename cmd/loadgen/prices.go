@@ -24,7 +24,7 @@ type pricesCommand struct {
 	Events count    `default:"2M" help:"How many events a pass has. They lie in memory (${default})."`
 	Seed   uint64   `default:"42" help:"The same seed gives the same events (${default})."`
 	Rounds int      `default:"7" help:"How many passes are measured, after one that is not (${default})."`
-	Only   []string `placeholder:"timer,idle" help:"Which layers; by default all: ids, name, timer, idle, keep-log, changes."`
+	Only   []string `placeholder:"timer,idle" help:"Which layers; by default all: ids, name, timer, idle, keep-log, changes, states."`
 	Dir    string   `type:"path" help:"An existing directory, on the disk that is to be measured, for files that are removed at the end. By default that of temporary files."`
 	JSON   string   `name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
 }
@@ -53,6 +53,7 @@ func goods() []good {
 		stream("idle", pair.Idle, "key"),
 		stream("keep-log", pair.KeepLog, ""),
 		stream("changes", pair.Changes, ""),
+		stream("states", pair.States, ""),
 		{batch, "", pair.NoLayer, pair.Batch, "written", "10ms", "key"},
 		{"ids", batch, pair.Once, pair.Batch, "written", "10ms", "id"},
 	}

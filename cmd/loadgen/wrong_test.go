@@ -108,6 +108,8 @@ func TestFlagsOfLayersThatDoNotGoTogetherSayWhatDoes(t *testing.T) {
 		"names of calls":       {[]string{"run", "--name=n", "--door=do"}, exitUsage, "--once"},
 		"names of batches":     {[]string{"run", "--name=n", "--door=batch"}, exitUsage, "--once"},
 		"changes of nothing":   {[]string{"run", "--changes"}, exitUsage, "--keep-log 1GiB"},
+		"states of nothing":    {[]string{"run", "--states", "--keep-log=1GiB"}, exitUsage, "add --changes"},
+		"states and timers":    {[]string{"run", "--states", "--changes", "--keep-log=1GiB", "--timer=1s"}, exitUsage, "leave these out"},
 		"changes never synced": {[]string{"run", "--changes", "--keep-log=1GiB", "--sync=never", "--ack=written"}, exitUsage, "--sync commit"},
 		"nothing kept":         {[]string{"run", "--keep-log=0"}, exitUsage, "1GiB"},
 		"kept for what":        {[]string{"run", "--keep-log=long"}, exitUsage, "10m"},
