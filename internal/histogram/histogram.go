@@ -22,11 +22,11 @@ const (
 	PerOctave = steps
 )
 
-// A Histogram counts durations from 128 ns to 17 s, the ends included, with the first
-// and the last bucket taking what lies beyond. A bucket is at most an eighth of its
-// lower end wide. It only grows, so that the difference of two copies is what came
-// between them. It is a value: a copy stays what it is. It must be used by one goroutine
-// at a time. The zero Histogram is empty.
+// A Histogram counts durations. From 1.024 µs to 64 s a bucket is at most an eighth of
+// its lower end wide, and below that 128 ns; the last one takes whatever is longer. It
+// only grows, so that the difference of two copies is what came between them. It is a
+// value: a copy stays what it is. It must be used by one goroutine at a time. The zero
+// Histogram is empty.
 type Histogram struct {
 	Count  uint64          // of durations
 	Sum    time.Duration   // of all

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Goal: buckets have no gaps and no overlaps, and none is wider than an eighth of what
-// is in it, between the first and the last.
+// Goal: buckets have no gaps and no overlaps, and begin, widen and end where the comment of
+// Histogram says. From 1.024 µs on none is wider than an eighth of what is in it.
 func TestBucketsMeetAndStayNarrow(t *testing.T) {
 	for i := range Buckets {
 		bound := Bound(i)
@@ -25,8 +25,9 @@ func TestBucketsMeetAndStayNarrow(t *testing.T) {
 			t.Errorf("bucket %d goes from %v to %v", i, Bound(i-1), bound)
 		}
 	}
-	if first, last := Bound(0), Bound(Buckets-2); first != 128*time.Nanosecond || last < 15*time.Second {
-		t.Errorf("buckets go from %v to %v", first, last)
+	narrow, last := Bound(steps-1), Bound(Buckets-2)
+	if Bound(0) != 128*time.Nanosecond || narrow != 1024*time.Nanosecond || last.Truncate(time.Second) != 64*time.Second {
+		t.Errorf("the first bucket ends at %v, those of its width at %v, and the last begins at %v", Bound(0), narrow, last)
 	}
 	var h Histogram
 	h.Add(-5)
