@@ -85,6 +85,8 @@ var ofShards = []shardFamily{
 		func(s *engine.ShardStats) float64 { return float64(s.Events) }},
 	{"keyfold_refused_total", "Operations that were not done, for whatever reason.", Counter,
 		func(s *engine.ShardStats) float64 { return float64(s.Refused) }},
+	{"keyfold_skipped_total", "Events that were not done again, because they were done before: retries, and what was sent again.", Counter,
+		func(s *engine.ShardStats) float64 { return float64(s.Skipped) }},
 	{"keyfold_reads_total", "Reads of single keys.", Counter,
 		func(s *engine.ShardStats) float64 { return float64(s.Reads) }},
 	{"keyfold_timers_total", "Timers of keys that were due and fired.", Counter,

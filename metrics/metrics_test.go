@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -56,4 +57,68 @@ func TestTextHasLabelsBucketsAndUnits(t *testing.T) {
 	if strings.Contains(text.String(), "secret") {
 		t.Error("a key is in the metrics")
 	}
+}
+
+// elsewhere are the figures of a shard that no metric takes, with where they are to be seen.
+var elsewhere = map[string]string{
+	"Keys": "keyfold_table_keys", "StateBytes": "keyfold_table_state_bytes",
+	"Log.Syncs":     "keyfold_sync_duration_seconds_count",
+	"Snapshots.Err": "the log of the program; keyfold_snapshot_failures_total counts them", "Snapshots.UnderWay": "a moment",
+	"Pinned": "an option of the program",
+}
+
+// Goal: what a shard counts can be monitored. Method: each figure in turn is set, and must
+// change the text.
+func TestEachFigureOfAShardIsInAMetric(t *testing.T) {
+	none := written(t, engine.ShardStats{})
+	var s engine.ShardStats
+	seen := 0
+	eachFigure(reflect.ValueOf(&s).Elem(), "", func(name string, set func()) {
+		s = engine.ShardStats{}
+		set()
+		shown := written(t, s) != none
+		if where, ok := elsewhere[name]; shown == ok {
+			t.Errorf("%s is in a metric: %v; said of it: %q", name, shown, where)
+		}
+		seen++
+	})
+	if seen < 30 {
+		t.Errorf("%d figures were looked at", seen)
+	}
+}
+
+// eachFigure calls do for each figure in a struct, with what sets it.
+func eachFigure(v reflect.Value, path string, do func(name string, set func())) {
+	for i := range v.NumField() {
+		f, name := v.Field(i), path+v.Type().Field(i).Name
+		switch value := f.Addr().Interface().(type) {
+		case *time.Time:
+			do(name, func() { *value = time.Unix(5, 0) })
+		case *error:
+			do(name, func() { *value = os.ErrClosed })
+		case interface{ Add(time.Duration) }: // a histogram
+			do(name, func() { value.Add(time.Second) })
+		default:
+			switch {
+			case f.Kind() == reflect.Struct:
+				eachFigure(f, name+".", do)
+			case f.Kind() == reflect.Bool:
+				do(name, func() { f.SetBool(true) })
+			case f.CanUint():
+				do(name, func() { f.SetUint(5e9) })
+			default:
+				do(name, func() { f.SetInt(5e9) })
+			}
+		}
+	}
+}
+
+// written is the text of the metrics of one shard.
+func written(t *testing.T, s engine.ShardStats) string {
+	t.Helper()
+	var text strings.Builder
+	if err := metrics.Write(&text, metrics.Of(engine.Stats{Shards: []engine.ShardStats{s}})); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
 }
