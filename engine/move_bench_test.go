@@ -39,11 +39,12 @@ type probe struct {
 	still     []time.Duration    // while nothing moved
 	to        [2][]time.Duration // while partition 0 moved to shard 0, or 1, or had just come
 	longest   []time.Duration    // by move
+	pauses    []time.Duration    // the same by window, while nothing moved
 }
 
 func (p *probe) run(r *moveRig) {
 	for ; !r.stop.Load(); p.calls++ {
-		before := r.move.Load()
+		before, window := r.move.Load(), r.window.Load()
 		began := time.Now()
 		if _, err := r.table.Do(context.Background(), moveKey(p.partition, p.calls), benchEvent{Value: 1}, r.ack); err != nil {
 			r.Error(err)
@@ -53,12 +54,17 @@ func (p *probe) run(r *moveRig) {
 		switch move := max(before, r.move.Load()); {
 		case move == 0:
 			p.still = append(p.still, took)
+			keepLongest(&p.pauses, max(window, r.window.Load()), took)
 		default:
 			p.to[move%2] = append(p.to[move%2], took)
-			p.longest = append(p.longest, make([]time.Duration, max(0, int(move)+1-len(p.longest)))...)
-			p.longest[move] = max(p.longest[move], took)
+			keepLongest(&p.longest, move, took)
 		}
 	}
+}
+
+func keepLongest(longest *[]time.Duration, i uint32, took time.Duration) {
+	*longest = append(*longest, make([]time.Duration, max(0, int(i)+1-len(*longest)))...)
+	(*longest)[i] = max((*longest)[i], took)
 }
 
 // quantile returns that of durations, in microseconds.
@@ -79,6 +85,8 @@ type moveRig struct {
 	ack    engine.Ack
 	move   atomic.Uint32 // number of the move, to shard 0 if it is even; 0: nothing moves
 	moves  uint32
+	took   time.Duration // all moves
+	window atomic.Uint32 // number of the piece of time without moves, each as long as a move
 	stop   atomic.Bool
 }
 
@@ -88,16 +96,20 @@ const moveSlice = 300 * time.Millisecond
 // slice lets time pass, with moves or without. every is from one to the next.
 func (r *moveRig) slice(moves bool, every time.Duration) {
 	began := time.Now()
+	for ; !moves && time.Since(began) < moveSlice; r.window.Add(1) {
+		<-time.After(r.took / time.Duration(r.moves))
+	}
 	if !moves {
-		<-time.After(moveSlice)
 		return
 	}
 	for next := began; time.Since(began) < moveSlice; {
 		r.moves++
 		r.move.Store(r.moves)
+		start := time.Now()
 		if err := r.engine.Move(context.Background(), 0, int(r.moves%2)); err != nil {
 			r.Fatal(err)
 		}
+		r.took += time.Since(start)
 		if next = next.Add(every); every > 0 {
 			<-time.After(time.Until(next))
 		}
@@ -111,8 +123,10 @@ func (r *moveRig) slice(moves bool, every time.Duration) {
 // round: a slice of time without moves and one with. With every=budget there are as many
 // moves as rebalancing may make, with every=none one follows the other. still are calls
 // on the partitions that stay, in slices without moves, from and to those in slices with,
-// by whether their shard gives the partition away or gets it. wait is the longest call of
-// the partition for each move, the pauses of a busy machine among them. row=stop is what
+// by whether their shard gives the partition away or gets it. moved are those on the
+// partition itself, while it moves. wait is the longest of these for each move, the pauses
+// of a busy machine among them; pause is the longest in as long a time without moves, which
+// is nothing but these. row=stop is what
 // one would do without moves: nobody sends while everything of the partition is read and
 // written to another engine. With TMPDIR on a tmpfs syncs cost nothing.
 func BenchmarkMove(b *testing.B) {
@@ -203,10 +217,13 @@ func (r *moveRig) report(moved *probe, stays [2]*probe) {
 		r.ReportMetric(quantile(q.share, stays[0].still, stays[1].still), "still-"+q.name+"-us")
 		r.ReportMetric(quantile(q.share, stays[1].to[0], stays[0].to[1]), "from-"+q.name+"-us")
 		r.ReportMetric(quantile(q.share, stays[0].to[0], stays[1].to[1]), "to-"+q.name+"-us")
+		r.ReportMetric(quantile(q.share, moved.to[0], moved.to[1]), "moved-"+q.name+"-us")
 	}
-	waits := slices.DeleteFunc(moved.longest, func(d time.Duration) bool { return d == 0 })
-	r.ReportMetric(quantile(0.5, waits), "wait-p50-us")
-	r.ReportMetric(quantile(0.99, waits), "wait-p99-us")
+	for name, longest := range map[string][]time.Duration{"wait": moved.longest, "pause": moved.pauses} {
+		longest = slices.DeleteFunc(longest, func(d time.Duration) bool { return d == 0 })
+		r.ReportMetric(quantile(0.5, longest), name+"-p50-us")
+		r.ReportMetric(quantile(0.99, longest), name+"-p99-us")
+	}
 	r.ReportMetric(float64(r.moves), "moves")
 }
 
