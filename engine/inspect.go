@@ -75,7 +75,7 @@ type Keys struct {
 
 // Keys looks for keys of a table: the one that wanted is, if that is not "", and at most
 // limit of them, if that is not 0. A key is written as its JSON, or without the quotes if
-// it is text. All that is found is held in memory.
+// it is text, unless that is empty. All that is found is held in memory.
 //
 // The states are those of the newest snapshot of each partition. The events behind it
 // are only counted. A store that is damaged is refused as by Open.

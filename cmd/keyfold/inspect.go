@@ -9,18 +9,18 @@ import (
 
 // inspectCommand shows what a store holds.
 type inspectCommand struct {
-	Dir   string `arg:"" type:"path" help:"The directory of the store."`
-	Table string `placeholder:"NAME" help:"Show keys of this table, with their states in the newest snapshot."`
-	Key   string `placeholder:"KEY" help:"Only this key: text or a number as it is, a struct as JSON, a codec's bytes in hexadecimal."`
-	Limit int    `default:"20" placeholder:"N" help:"Show at most so many keys or events; 0: all (default 20)."`
-	Log   bool   `help:"Show the events in the logs, of all tables or of --table and --key."`
-	JSON  bool   `name:"json" help:"Write JSON; keys and events one object a line."`
+	Dir   string  `arg:"" type:"path" help:"The directory of the store."`
+	Table string  `placeholder:"NAME" help:"Show keys of this table, with their states in the newest snapshot."`
+	Key   *string `placeholder:"KEY" help:"Only this key: text or a number as it is, a struct as JSON, a codec's bytes in hexadecimal."`
+	Limit int     `default:"20" placeholder:"N" help:"Show at most so many keys or events; 0: all (default 20)."`
+	Log   bool    `help:"Show the events in the logs, of all tables or of --table and --key."`
+	JSON  bool    `name:"json" help:"Write JSON; keys and events one object a line."`
 }
 
 // Run shows.
 func (c *inspectCommand) Run(p *process) error {
 	switch {
-	case c.Key != "" && c.Table == "":
+	case c.Key != nil && c.Table == "":
 		return usage("--key needs --table: keys are of a table")
 	case c.Limit < 0:
 		return usage("--limit must not be negative")
@@ -52,12 +52,24 @@ func (c *inspectCommand) whole(p *process, out *printer) error {
 	} else if describe(out, v); len(v.Faults) > 0 {
 		out.line("faults", "%d; keyfold verify says which", len(v.Faults))
 	}
-	return errors.Join(code(v), out.err)
+	return out.outcome(code(v))
+}
+
+// key is what the engine is asked for: all keys if none was named. To it nothing is all
+// keys, and the empty one is written as its JSON.
+func (c *inspectCommand) key() string {
+	switch {
+	case c.Key == nil:
+		return ""
+	case *c.Key == "":
+		return `""`
+	}
+	return *c.Key
 }
 
 // keys shows keys of a table.
 func (c *inspectCommand) keys(p *process, out *printer, i *engine.Inspector) error {
-	found, err := i.Keys(p.ctx, c.Table, c.Key, c.Limit)
+	found, err := i.Keys(p.ctx, c.Table, c.key(), c.Limit)
 	if err != nil {
 		return err
 	}
@@ -71,15 +83,15 @@ func (c *inspectCommand) keys(p *process, out *printer, i *engine.Inspector) err
 	if c.JSON {
 		return nil
 	}
-	if c.Key == "" {
+	if c.Key == nil {
 		out.line("", "%d of %s in the snapshots", len(found.Found), counted(found.Snapshot, "key", "keys"))
 	} else if len(found.Found) == 0 {
 		out.line("", "the snapshots do not have this key")
 	}
 	switch {
-	case c.Key != "" && found.KeyEvents > 0:
+	case c.Key != nil && found.KeyEvents > 0:
 		out.line("", "the logs have %s of it behind the snapshot; --log shows them, and only the program can fold them", counted(found.KeyEvents, "event", "events"))
-	case c.Key == "" && found.Events > 0:
+	case c.Key == nil && found.Events > 0:
 		out.line("", "the logs have %s behind the snapshots, which only the program can fold; a store that was closed has none", counted(found.Events, "event", "events"))
 	}
 	return nil
@@ -89,7 +101,7 @@ func (c *inspectCommand) keys(p *process, out *printer, i *engine.Inspector) err
 func (c *inspectCommand) log(p *process, out *printer, i *engine.Inspector) error {
 	shown := 0
 	var failed error
-	for e, err := range i.Log(p.ctx, c.Table, c.Key) {
+	for e, err := range i.Log(p.ctx, c.Table, c.key()) {
 		if err != nil {
 			failed = errors.Join(failed, err)
 			continue

@@ -184,10 +184,56 @@ func TestSalvageSaysWhatItDropsAndWritesOnlyWhenTold(t *testing.T) {
 	keyfold(t, "salvage", dir, "--json").wants(t, "as JSON", exitDamaged, `"losses":`, `"notes": [`)
 }
 
-// A gone is an output that nobody reads any more.
-type gone struct{}
+// Goal: the empty key can be asked for like any other, and is not all keys.
+func TestTheEmptyKeyCanBeInspected(t *testing.T) {
+	dir := store(t)
+	empty := []string{"inspect", dir, "--table", "sessions", "--key", ""}
+	keyfold(t, empty...).wants(t, "a table without it", exitFine, "do not have this key")
+	table := sessions()
+	e, err := engine.Open(t.Context(), dir, engine.Options{}, table)
+	if err == nil {
+		_, err = table.Do(t.Context(), "", 9)
+	}
+	if err == nil {
+		err = e.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, more := range [][]string{{"--json"}, {"--json", "--log"}} {
+		o := keyfold(t, append(empty, more...)...)
+		o.wants(t, "the empty key", exitFine, `"key":""`)
+		if strings.Count(o.out, "\n") != 1 {
+			t.Errorf("%v: one key in JSON:\n%s", more, o.out)
+		}
+	}
+	keyfold(t, "inspect", dir, "--key", "").wants(t, "the empty key without a table", exitUsage, "--table")
+}
 
-func (gone) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+// A broken is an output that cannot be written.
+type broken struct{ err error }
+
+func (b broken) Write([]byte) (int, error) { return 0, b.err }
+
+// Goal: what could not be written is told, with the code of what was found.
+func TestOutputThatCannotBeWrittenIsTold(t *testing.T) {
+	dir := store(t)
+	full := broken{&os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.ENOSPC}}
+	on := func(code int, args ...string) {
+		t.Helper()
+		var errs bytes.Buffer
+		got := start(&process{ctx: t.Context(), stdout: full, stderr: &errs, args: args})
+		if want := "keyfold: the output could not be written: write /dev/stdout: " + syscall.ENOSPC.Error() + "\n"; got != code || errs.String() != want {
+			t.Errorf("%v: code %d, want %d; it says %q", args, got, code, errs.String())
+		}
+	}
+	on(exitFailed, "verify", dir)
+	on(exitFailed, "inspect", dir, "--table", "sessions", "--json")
+	damage(t, dir, "MANIFEST")
+	on(exitRefused, "verify", dir)
+	on(exitRefused, "verify", dir, "--json")
+	on(exitRefused, "inspect", dir)
+}
 
 // Goal: the exit code tells of damage also when nobody reads the rest.
 func TestTheCodeTellsOfDamageWhenNobodyReads(t *testing.T) {
@@ -195,7 +241,7 @@ func TestTheCodeTellsOfDamageWhenNobodyReads(t *testing.T) {
 	damage(t, dir, "MANIFEST")
 	for _, command := range []string{"verify", "inspect"} {
 		var errs bytes.Buffer
-		code := start(&process{ctx: t.Context(), stdout: gone{}, stderr: &errs, args: []string{command, dir}})
+		code := start(&process{ctx: t.Context(), stdout: broken{syscall.EPIPE}, stderr: &errs, args: []string{command, dir}})
 		if code != exitRefused || errs.Len() > 0 {
 			t.Errorf("%s: code %d, want %d; it says %q", command, code, exitRefused, errs.String())
 		}
@@ -223,6 +269,7 @@ func TestRestoreMakesAStoreOfABackup(t *testing.T) {
 	}
 	to := filepath.Join(t.TempDir(), "store")
 	keyfold(t, "restore", name, to).wants(t, "a backup", exitFine, "sessions, version 0: 2 keys", "verdict     whole")
+	keyfold(t, "restore", name, to+"1", "--json").wants(t, "as JSON", exitFine, `"whole": true`, `"sessions"`)
 	keyfold(t, "restore", name, to).wants(t, "over a store", exitFailed, "not empty")
 	damage(t, name)
 	keyfold(t, "restore", name, to+"2").wants(t, "a damaged backup", exitFailed, "keyfold: restore: damaged backup")

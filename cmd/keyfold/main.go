@@ -10,8 +10,8 @@
 //	keyfold salvage DIR --write --to NEW  a new store of that
 //	keyfold restore FILE NEW              a new store of a backup
 //
-// All of them take --json: verify, salvage and inspect DIR then write one document, the
-// others one object a line. States and events are decoded by the layouts that the store holds;
+// All of them take --json: verify, salvage, restore and inspect DIR then write one document,
+// inspect --table and --log one object a line. States and events are decoded by the layouts that the store holds;
 // what a codec of a program's has encoded is shown in hexadecimal. States are those of
 // the newest snapshot: only the program can fold the events behind it.
 //
@@ -146,10 +146,27 @@ type printer struct {
 	err error
 }
 
+// keep remembers that something could not be written.
+func (p *printer) keep(err error) {
+	if err != nil {
+		p.err = fmt.Errorf("the output could not be written: %w", err)
+	}
+}
+
+// outcome is the error of a command that was carried out: it has the code of what was
+// found, and says nothing unless that could not be written.
+func (p *printer) outcome(code int) error {
+	if code == exitFine {
+		return p.err
+	}
+	return &exitError{code, p.err}
+}
+
 // line writes a line with a head in a column of its own.
 func (p *printer) line(head, format string, a ...any) {
 	if p.err == nil {
-		_, p.err = fmt.Fprintf(p.to, "%-12s"+format+"\n", append([]any{head}, a...)...)
+		_, err := fmt.Fprintf(p.to, "%-12s"+format+"\n", append([]any{head}, a...)...)
+		p.keep(err)
 	}
 }
 
@@ -159,7 +176,7 @@ func (p *printer) document(v any) {
 	e.SetIndent("", "  ")
 	e.SetEscapeHTML(false)
 	if p.err == nil {
-		p.err = e.Encode(v)
+		p.keep(e.Encode(v))
 	}
 }
 
@@ -168,6 +185,6 @@ func (p *printer) object(v any) {
 	e := json.NewEncoder(p.to)
 	e.SetEscapeHTML(false)
 	if p.err == nil {
-		p.err = e.Encode(v)
+		p.keep(e.Encode(v))
 	}
 }

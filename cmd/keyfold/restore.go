@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"io"
 	"os"
 
@@ -12,6 +11,7 @@ import (
 type restoreCommand struct {
 	Backup string `arg:"" placeholder:"FILE" help:"The backup that Engine.Backup has written; - for standard input."`
 	Dir    string `arg:"" type:"path" help:"The directory of the new store, which must be empty or not exist."`
+	JSON   bool   `name:"json" help:"Write what the new store holds as JSON, as verify does."`
 }
 
 // Run restores, and says what the new store holds.
@@ -33,7 +33,11 @@ func (c *restoreCommand) Run(p *process) error {
 		return err
 	}
 	out := &printer{to: p.stdout}
-	describe(out, v)
-	verdict(out, v)
-	return errors.Join(code(v), out.err)
+	if c.JSON {
+		out.document(judged(v))
+	} else {
+		describe(out, v)
+		verdict(out, v)
+	}
+	return out.outcome(code(v))
 }

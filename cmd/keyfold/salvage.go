@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/keyfold/keyfold/engine"
@@ -35,9 +34,9 @@ func (c *salvageCommand) Run(p *process) error {
 		salvaged(out, found)
 	}
 	if len(found.Losses)+len(found.Notes) > 0 {
-		return errors.Join(&exitError{code: exitDamaged}, out.err)
+		return out.outcome(exitDamaged)
 	}
-	return out.err
+	return out.outcome(exitFine)
 }
 
 // salvaged says what is kept and what is not.

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -29,7 +28,7 @@ func (c *verifyCommand) Run(p *process) error {
 		faults(out, v)
 		verdict(out, v)
 	}
-	return errors.Join(code(v), out.err)
+	return out.outcome(code(v))
 }
 
 // judgement is a verification with its verdict, in JSON.
@@ -48,14 +47,15 @@ func judged(v *engine.Verification) judgement {
 	return j
 }
 
-func code(v *engine.Verification) error {
+// code is the exit code of what was found.
+func code(v *engine.Verification) int {
 	switch {
 	case v.Refused() != nil:
-		return &exitError{code: exitRefused}
+		return exitRefused
 	case !v.Whole():
-		return &exitError{code: exitDamaged}
+		return exitDamaged
 	}
-	return nil
+	return exitFine
 }
 
 // describe says what is in a store.
