@@ -79,7 +79,7 @@ type adoption struct {
 func (w *worker) adoptRecord(rec *record) error {
 	r := fsys.FieldsOf(rec.event())
 	id := r.U32()
-	if r.Short() || int(id) >= len(w.parts) {
+	if r.Short() || int(id) >= len(w.reach) {
 		return fmt.Errorf("%w: of partition %d", errAdoption, id)
 	}
 	if w.shard.theirs[id] != w {
@@ -108,17 +108,17 @@ func (w *worker) beginAdoption(id uint32, h holding) error {
 		a.part = newPartition(id, w.programs)
 		a.part.Epoch, a.part.Sequence = h.epoch, h.sequence
 	}
-	w.adoptions[id] = a
+	w.reach[id].adopting = a
 	return nil
 }
 
 // giveUpAdoption forgets one that has begun and was not committed.
 func (w *worker) giveUpAdoption(id uint32) error {
-	a := w.adoptions[id]
+	a := w.reach[id].adopting
 	if a == nil || a.part == nil {
 		return nil
 	}
-	delete(w.adoptions, id)
+	w.reach[id].adopting = nil
 	if err := w.replayQueued(); err != nil { // of its events, too
 		return err
 	}
@@ -127,7 +127,7 @@ func (w *worker) giveUpAdoption(id uint32) error {
 }
 
 func (w *worker) loadPart(id, kind, entries uint32, event []byte) error {
-	a, table := w.adoptions[id], uint16(kind)
+	a, table := w.reach[id].adopting, uint16(kind)
 	if a == nil || len(event) < partHeaderBytes || int(table) >= len(w.programs) || kind>>24 != 0 {
 		return fmt.Errorf("%w: a part of table %d of partition %d", errAdoption, table, id)
 	}
@@ -143,11 +143,11 @@ func (w *worker) loadPart(id, kind, entries uint32, event []byte) error {
 
 // commitAdoption makes the partition the shard's.
 func (w *worker) commitAdoption(id uint32, h holding) error {
-	a := w.adoptions[id]
+	a := w.reach[id].adopting
 	if a == nil || a.at != h {
 		return fmt.Errorf("%w: partition %d is adopted at epoch %d, sequence %d", errAdoption, id, h.epoch, h.sequence)
 	}
-	delete(w.adoptions, id)
+	w.reach[id].adopting = nil
 	w.reach[id].log, w.reach[id].left = h, false
 	if a.part == nil {
 		return nil
@@ -155,7 +155,7 @@ func (w *worker) commitAdoption(id uint32, h holding) error {
 	if err := w.replayQueued(); err != nil { // events of what it replaces among them
 		return err
 	}
-	if old := w.parts[id]; old != nil {
+	if old := w.reach[id].part; old != nil {
 		old.drop()
 	}
 	w.hold(a.part)

@@ -54,8 +54,8 @@ type Report struct {
 	Times         Times
 }
 
-// Times are the parts of a recovery. Read, Build, Scan and Apply are sums over the
-// workers, which are at work at the same time; the others are as a clock shows them.
+// Times are the parts of a recovery. Read, Build and Apply are sums over the workers,
+// which are at work at the same time, beside Scan; the others are as a clock shows them.
 type Times struct {
 	Workers int
 	Load    time.Duration // the snapshot:
@@ -82,6 +82,7 @@ type recovery struct {
 	base    uint64             // the snapshot that was loaded; 0: none
 	until   map[uint32]holding // by partition, how far to fold; nil: to the end
 	written time.Time          // when that was
+	sealed  bool               // the newest generation is
 	report  Report
 }
 
@@ -238,7 +239,7 @@ func (r *recovery) state(began time.Time) *State {
 		if reach := &w.reach[id]; reach.left {
 			state.gone[uint32(id)] = max(state.gone[uint32(id)], reach.log.epoch+1)
 		}
-		p := w.parts[id]
+		p := w.reach[id].part
 		if p == nil {
 			continue
 		}
@@ -251,8 +252,7 @@ func (r *recovery) state(began time.Time) *State {
 	state.snapshot, state.snapshotAt = r.report.SnapshotBytes, r.written
 	state.unsynced, state.filled, state.eras = first.last, first.filled, first.allEras
 	r.report.Snapshot = r.base
-	r.report.LogBytes, r.report.TornBytes = first.logBytes, first.tornBytes
-	r.report.Clean = first.sealed && r.report.Events == 0
+	r.report.Clean = r.sealed && r.report.Events == 0
 	r.report.Times.Workers = len(r.workers)
 	r.report.Duration = time.Since(began)
 	state.Report = r.report

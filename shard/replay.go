@@ -17,34 +17,54 @@ var errReplay = errors.New("keyfold: replay differs from the first run; Apply mu
 // errJoin says that parts of a store, whole by themselves, do not belong together.
 var errJoin = errors.New("it is not what belongs there")
 
-// replay reads the generations from the base on, in order, and applies the events
-// that the snapshot does not hold.
-func (r *recovery) replay() error {
-	if err := r.each((*worker).replay); err != nil {
-		return err
+// takePortion takes the records of the worker in a portion.
+func (w *worker) takePortion(b *portion) error {
+	defer b.done()
+	began := time.Now()
+	if b.begins {
+		w.last, w.filled = w.last[:0], 0
 	}
-	for _, w := range r.workers {
-		if err := w.checkReach(); err != nil {
-			return err
+	entries, from := b.entries[w.index], 0
+	for i := range b.frames {
+		to := b.ends[i*len(b.entries)+w.index]
+		if err := w.takeFrame(b, &b.frames[i], entries[from:to]); err != nil {
+			return damaged(w.shard.cfg.generationDir(b.generation), err)
 		}
+		from = to
 	}
+	w.found.Times.Apply += time.Since(began)
 	return nil
 }
 
-func (w *worker) replay() error {
-	began := time.Now()
-	first := true
-	for _, g := range w.shard.current.Generations {
-		if g.Number < w.shard.base {
-			continue
+// takeFrame takes the header of a generation, or the worker's records of one of its frames.
+func (w *worker) takeFrame(b *portion, f *portionFrame, entries []portionEntry) error {
+	w.note(f.FrameView, f.horizon)
+	if f.Number == 0 {
+		if err := w.begin(*f.Start, b.first); err != nil {
+			return err
 		}
-		if err := w.replayGeneration(g, first); err != nil {
-			return damaged(w.shard.cfg.generationDir(g.Number), err)
+	} else {
+		if f.bytes > 0 {
+			w.filled++
 		}
-		first = false
+		if err := w.enter(f.Number); err != nil {
+			return err
+		}
+		if err := w.replayFrame(f, b.bodies, entries); err != nil {
+			return err
+		}
+		if err := w.checkStarts(f.Number); err != nil {
+			return err
+		}
 	}
-	for id := range w.adoptions {
-		if err := w.giveUpAdoption(id); err != nil {
+	w.last[len(w.last)-1].paused = w.run.Paused
+	return nil
+}
+
+// finish ends the replay, when all of the log was read.
+func (w *worker) finish() error {
+	for id := range w.reach {
+		if err := w.giveUpAdoption(uint32(id)); err != nil {
 			return err
 		}
 	}
@@ -52,54 +72,7 @@ func (w *worker) replay() error {
 		last := w.shard.current.last().Number
 		return damaged(w.shard.cfg.generationDir(last), fmt.Errorf("%w: it ends before what was copied from the one before it", errJoin))
 	}
-	w.found.Times.Scan = time.Since(began) - w.found.Times.Apply
 	return nil
-}
-
-func (w *worker) replayGeneration(g Generation, first bool) error {
-	options := wal.ScanOptions{}
-	if g.Sealed {
-		options.Seal = &g.End
-	}
-	cfg := w.shard.cfg
-	horizon := uint64(0)
-	w.last, w.filled = w.last[:0], 0
-	result, err := wal.Scan(cfg.Log.FS, cfg.generationDir(g.Number), cfg.ID, g.Number, options, func(f wal.FrameView) error {
-		horizon = max(horizon, f.Horizon)
-		w.note(f, horizon)
-		if f.Number > 0 && len(f.Body) > 0 {
-			w.filled++
-		}
-		if err := w.takeFrame(f, first); err != nil {
-			return err
-		}
-		w.last[len(w.last)-1].paused = w.run.Paused
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if result.Void {
-		return fmt.Errorf("%w: there is no header frame, although CURRENT names generation %d", errJoin, g.Number)
-	}
-	w.logBytes += result.Bytes
-	w.tornBytes += result.TornBytes
-	w.sealed = g.Sealed
-	return nil
-}
-
-// takeFrame takes the header of a generation, or one of its frames.
-func (w *worker) takeFrame(f wal.FrameView, first bool) error {
-	if f.Number == 0 {
-		return w.begin(*f.Start, first)
-	}
-	if err := w.enter(f.Number); err != nil {
-		return err
-	}
-	if err := w.replayFrame(f); err != nil {
-		return err
-	}
-	return w.checkStarts(f.Number)
 }
 
 // note keeps the ends of the frames from the horizon on: they may be in the page
@@ -144,7 +117,7 @@ func (w *worker) begin(start wal.Start, first bool) error {
 			w.leftBefore(id, at)
 			continue
 		}
-		if w.parts[id] == nil || reach.stamp.less(at) {
+		if reach.part == nil || reach.stamp.less(at) {
 			return fmt.Errorf("%w: it begins behind event %d of partition %d, but the state before it ends with %d", errJoin, at.sequence, id, reach.stamp.sequence)
 		}
 		reach.log = at
@@ -161,11 +134,10 @@ func (w *worker) begin(start wal.Start, first bool) error {
 // the generation began when nothing was logged between the two: another shard had adopted
 // it, durably, and what this shard has of it is of no use. Resolve makes sure of that.
 func (w *worker) leftBefore(id uint32, at holding) {
-	w.reach[id] = reach{log: at, left: true}
-	if p := w.parts[id]; p != nil {
+	if p := w.reach[id].part; p != nil {
 		p.drop()
 	}
-	w.parts[id] = nil
+	w.reach[id] = reach{log: at, left: true}
 	for _, stores := range w.stores {
 		stores[id] = nil
 	}
@@ -180,8 +152,8 @@ func (w *worker) checkStarts(frame uint64) error {
 		return nil
 	}
 	w.starts = nil
-	for id, p := range w.parts {
-		if p == nil {
+	for id := range w.reach {
+		if w.reach[id].part == nil {
 			continue
 		}
 		if _, gone := s.gone[uint32(id)]; gone {
@@ -208,80 +180,98 @@ func (w *worker) checkReach() error {
 	return nil
 }
 
-// replayFrame applies the events of a frame.
-func (w *worker) replayFrame(f wal.FrameView) (err error) {
+// replayFrame applies the worker's events of a frame.
+func (w *worker) replayFrame(f *portionFrame, bodies []byte, entries []portionEntry) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			err = fmt.Errorf("%w: it panicked with %v\n%s", errReplay, value, debug.Stack())
 		}
 	}()
-	began := time.Now()
 	w.run.Now = f.Time
 	w.time = max(w.time, f.Time)
-	var rec record
-	for rest := f.Body; len(rest) > 0; {
-		if rest, err = takeRecord(rest, &rec); err != nil {
-			return err
-		}
-		switch rec.table {
-		case timeMarkTable:
-			err = w.replayQueued()
-			w.run.Now = rec.time()
-			w.time = max(w.time, w.run.Now) // a partition that was adopted brings its own
-		case clockTable:
-			err = w.replayClock(&rec)
-		case beginTable, partTable, commitTable:
-			err = w.adoptRecord(&rec)
-		default:
-			err = w.queueEvent(&rec)
-		}
+	for len(entries) > 0 {
+		n, err := w.queueEvents(bodies, entries)
 		if err != nil {
 			return err
+		}
+		if entries = entries[n:]; len(entries) > 0 {
+			if err := w.takeControl(bodies[entries[0].at:]); err != nil {
+				return err
+			}
+			entries = entries[1:]
 		}
 	}
 	if err := w.replayQueued(); err != nil {
 		return err
 	}
 	if f.Count > 0 {
-		w.bytes += int64(len(f.Body))
+		w.bytes += int64(f.bytes)
 	}
-	w.progress(int64(len(f.Body)))
-	w.found.Times.Apply += time.Since(began)
+	w.progress(int64(f.bytes))
 	return nil
 }
 
-// queueEvent puts an event into the run, unless the snapshot holds it or it is of
-// another worker.
-func (w *worker) queueEvent(rec *record) error {
-	routing := &w.shard.cfg.Routing
-	hash := routing.Hash(rec.key(), routing.Seed)
-	id := routing.Partition(hash)
-	if int(rec.table) >= len(w.stores) {
-		return fmt.Errorf("%w: an event of table %d", errJoin, rec.table)
-	}
-	if w.shard.theirs[id] != w {
-		return nil
-	}
-	part, at := w.follow(id)
-	if at == nil {
-		return fmt.Errorf("%w: an event of partition %d, which is not of this shard", errJoin, id)
-	}
-	at.sequence++
-	if part == nil || w.shard.beyond(id, *at) {
-		w.found.Skipped++
-		return nil
-	}
-	if err := w.unplayable[rec.table]; err != nil {
+// takeControl takes a record that is no event.
+func (w *worker) takeControl(body []byte) error {
+	var rec record
+	if _, err := takeRecord(body, &rec); err != nil {
 		return err
 	}
-	r := &w.run
-	r.Ops[r.Filled] = Operation{
-		Hash: hash, Record: rec.bytes, keyEnd: rec.keyEnd, Part: part, Store: part.Stores[rec.table], Table: rec.table, Stamp: rec.stamp, Kind: rec.stamp.kind(),
+	switch rec.table {
+	case timeMarkTable:
+		err := w.replayQueued()
+		w.run.Now = rec.time()
+		w.time = max(w.time, w.run.Now) // a partition that was adopted brings its own
+		return err
+	case clockTable:
+		return w.replayClock(&rec)
+	case beginTable, partTable, commitTable:
+		return w.adoptRecord(&rec)
 	}
-	if r.Filled++; r.Filled == runOperations {
-		return w.replayQueued()
+	return fmt.Errorf("%w: an event of table %d", errJoin, rec.table)
+}
+
+// queueEvents puts events into the run, but those that the snapshot holds, and applies
+// what does not fit. It ends at a record that is no event, and says how many it took.
+func (w *worker) queueEvents(bodies []byte, entries []portionEntry) (int, error) {
+	r, routing, usual := &w.run, w.shard.cfg.Routing, w.shard.until == nil
+	for i := range entries {
+		e := &entries[i]
+		if e.table >= controlTables {
+			return i, nil
+		}
+		id := routing.Partition(e.hash)
+		at := &w.reach[id]
+		part, store := at.part, w.stores[e.table][id]
+		if usual && part != nil && !at.left && at.adopting == nil {
+			if at.log.sequence++; !at.stamp.less(at.log) && !mutant.AppliedTwice {
+				w.found.Skipped++
+				continue
+			}
+		} else {
+			var err error
+			if part, err = w.follow(id); err != nil {
+				return i, err
+			}
+			if part == nil {
+				w.found.Skipped++
+				continue
+			}
+			store = part.Stores[e.table]
+		}
+		if err := w.unplayable[e.table]; err != nil {
+			return i, err
+		}
+		op := &r.Ops[r.Filled]
+		op.Hash, op.Record, op.keyEnd = e.hash, bodies[e.at:e.end:e.end], recordHeaderBytes+int32(e.keyBytes)
+		op.Part, op.Store, op.Table, op.Stamp, op.Kind = part, store, e.table, e.stamp, e.stamp.kind()
+		if r.Filled++; r.Filled == runOperations {
+			if err := w.replayQueued(); err != nil {
+				return i, err
+			}
+		}
 	}
-	return nil
+	return len(entries), nil
 }
 
 // replayClock takes note that the store was opened again.
@@ -292,8 +282,8 @@ func (w *worker) replayClock(rec *record) error {
 	c, begun := rec.clock()
 	w.run.Paused = c.Paused
 	for _, table := range begun {
-		for _, p := range w.parts {
-			if p != nil {
+		for id := range w.reach {
+			if p := w.reach[id].part; p != nil {
 				p.beginTimes(table, c)
 			}
 		}
@@ -301,24 +291,25 @@ func (w *worker) replayClock(rec *record) error {
 	return nil
 }
 
-// follow finds what an event of a partition belongs to: the adoption that has begun, or
-// what the shard holds. There is no partition if the event need not be applied, and no
-// holding if it is of neither.
-func (w *worker) follow(id uint32) (*Partition, *holding) {
-	if a := w.adoptions[id]; a != nil {
-		return a.part, &a.at
+// follow finds the partition that an event belongs to, and counts it there: that of the
+// adoption that has begun, or what the shard holds. There is none if the event need not be
+// applied. The error says that it is of neither.
+func (w *worker) follow(id uint32) (*Partition, error) {
+	reach := &w.reach[id]
+	part, at := reach.part, &reach.log
+	switch {
+	case reach.adopting != nil:
+		part, at = reach.adopting.part, &reach.adopting.at
+	case reach.left || part == nil && w.shard.until != nil: // adopted later than what is folded
+		part = nil
+	case part == nil:
+		return nil, fmt.Errorf("%w: an event of partition %d, which is not of this shard", errJoin, id)
 	}
-	part, reach := w.parts[id], &w.reach[id]
-	if reach.left || part == nil && w.shard.until != nil { // adopted later than what is folded
-		return nil, &reach.log
-	}
-	if part == nil {
-		return nil, nil
-	}
-	if next := (holding{reach.log.epoch, reach.log.sequence + 1}); !reach.stamp.less(next) && !mutant.AppliedTwice {
+	at.sequence++
+	if reach.adopting == nil && !reach.stamp.less(*at) && !mutant.AppliedTwice || w.shard.beyond(id, *at) {
 		part = nil
 	}
-	return part, &reach.log
+	return part, nil
 }
 
 // replayQueued touches and applies the events of the run.

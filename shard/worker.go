@@ -10,43 +10,41 @@ import (
 )
 
 // A worker recovers a part of the partitions of a shard, on a goroutine of its own, as
-// if they were a shard by themselves: it loads them, and reads all of the log but
-// applies only what is theirs. Reading and verifying an event costs a tenth of applying
-// it (BenchmarkRecovery), which is less than handing it from goroutine to goroutine.
+// if they were a shard by themselves: it loads them, and takes their events from what a
+// reading brings of the log.
 type worker struct {
-	shard     *recovery // of all workers; not changed while they work
-	owned     []uint32
-	programs  []Program
-	parts     []*Partition         // by partition; nil: not of this worker
-	stores    [][]Store            // of parts, by table and partition
-	reach     []reach              // by partition
-	adoptions map[uint32]*adoption // that have begun
-	run       Run
-	progress  func(done int64)
+	shard    *recovery // of all workers; not changed while they work
+	index    int       // among them
+	owned    []uint32
+	programs []Program
+	reach    []reach   // by partition
+	stores   [][]Store // of its partitions, by table and partition
+	run      Run
+	progress func(done int64)
 	// unplayable says by table why events cannot be replayed that were written under the
 	// schemas of the frame that is read.
 	unplayable []error
 
-	starts    *starts           // of the newest generation, until they were checked
-	eras      []era             // of it, from the one on that is being read
-	allEras   []era             // of it
-	gone      map[uint32]uint64 // epoch under which a partition was adopted elsewhere, durably
-	last      []frameEnd        // of the newest generation: its latest frames, from the horizon on
-	time      int64
-	bytes     int64 // of events in the log that was read
-	filled    int   // frames with records in the newest generation
-	sealed    bool  // the newest generation is
-	logBytes  int64
-	tornBytes int64
+	starts  *starts           // of the newest generation, until they were checked
+	eras    []era             // of it, from the one on that is being read
+	allEras []era             // of it
+	gone    map[uint32]uint64 // epoch under which a partition was adopted elsewhere, durably
+	last    []frameEnd        // of the newest generation: its latest frames, from the horizon on
+	time    int64
+	bytes   int64 // of events in the log that was read
+	filled  int   // frames with records in the newest generation
 
 	found Report // what this worker has loaded and replayed
 }
 
-// A reach is how far a partition has come.
+// A reach is a partition and how far it has come. What an event needs of it lies together.
 type reach struct {
-	log   holding // with the last event that was read from the log
-	stamp holding // in the snapshot
-	left  bool    // the snapshot does not have the partition, which was on its way to another shard
+	part  *Partition // nil: not of this worker
+	log   holding    // with the last event that was read from the log
+	stamp holding    // in the snapshot
+	left  bool       // no part: the snapshot does not have the partition, which was on its way to another shard
+	// adopting is an adoption of the partition that has begun, nil if none has.
+	adopting *adoption
 }
 
 // frameEnd is what is known of a frame that may not be durable.
@@ -62,7 +60,7 @@ func (r *recovery) hire() {
 	count := min(max(1, r.cfg.Workers), len(r.theirs))
 	for i := range count {
 		w := &worker{
-			shard: r, owned: r.owned[i*len(r.owned)/count : (i+1)*len(r.owned)/count],
+			shard: r, index: i, owned: r.owned[i*len(r.owned)/count : (i+1)*len(r.owned)/count],
 			programs: r.cfg.programs(), progress: func(int64) {},
 			run: Run{Replay: true},
 		}
@@ -114,18 +112,16 @@ func (r *recovery) reset() {
 }
 
 func (w *worker) reset() {
-	for _, p := range w.parts {
-		if p != nil {
+	for id := range w.reach {
+		if p := w.reach[id].part; p != nil {
 			p.drop()
 		}
 	}
-	w.parts = make([]*Partition, len(w.shard.theirs))
-	w.reach = make([]reach, len(w.parts))
+	w.reach = make([]reach, len(w.shard.theirs))
 	w.stores = make([][]Store, len(w.programs))
 	for table := range w.stores {
-		w.stores[table] = make([]Store, len(w.parts))
+		w.stores[table] = make([]Store, len(w.reach))
 	}
-	w.adoptions = make(map[uint32]*adoption)
 	for _, id := range w.owned {
 		w.hold(newPartition(id, w.programs))
 	}
@@ -134,7 +130,7 @@ func (w *worker) reset() {
 
 // hold makes p what the shard holds of its partition.
 func (w *worker) hold(p *Partition) {
-	w.parts[p.ID] = p
+	w.reach[p.ID].part = p
 	for table, store := range p.Stores {
 		w.stores[table][p.ID] = store
 	}
@@ -154,7 +150,8 @@ func (w *worker) load(file *snapshot.Reader, number uint64) error {
 		if w.shard.theirs[image.Partition] != w {
 			continue
 		}
-		p := w.parts[image.Partition]
+		reach := &w.reach[image.Partition]
+		p := reach.part
 		if p == nil {
 			if image.Epoch == 0 {
 				return fmt.Errorf("%w: snapshot %d holds partition %d, which has never been moved to this shard", errJoin, number, image.Partition)
@@ -163,7 +160,7 @@ func (w *worker) load(file *snapshot.Reader, number uint64) error {
 			w.hold(p)
 		}
 		p.Sequence = image.Sequence
-		w.reach[image.Partition].stamp = holding{epoch: image.Epoch, sequence: image.Sequence}
+		reach.stamp = holding{epoch: image.Epoch, sequence: image.Sequence}
 		err := file.Load(image.Partition, func(table uint16, form uint8, entries uint32, data []byte) error {
 			return w.build(p, number, table, form, entries, data)
 		})
@@ -193,9 +190,9 @@ func (w *worker) build(p *Partition, number uint64, table uint16, form uint8, en
 // settle adds what the worker has done to the report, and tells its partitions how far
 // they have come.
 func (w *worker) settle(report *Report) {
-	for id, p := range w.parts {
-		if p != nil {
-			p.Epoch, p.Sequence = w.reach[id].log.epoch, w.reach[id].log.sequence
+	for id := range w.reach {
+		if r := &w.reach[id]; r.part != nil {
+			r.part.Epoch, r.part.Sequence = r.log.epoch, r.log.sequence
 		}
 	}
 	report.SnapshotKeys += w.found.SnapshotKeys
@@ -205,6 +202,5 @@ func (w *worker) settle(report *Report) {
 	report.Older = report.Older || w.found.Older
 	report.Times.Read += w.found.Times.Read
 	report.Times.Build += w.found.Times.Build
-	report.Times.Scan += w.found.Times.Scan
 	report.Times.Apply += w.found.Times.Apply
 }

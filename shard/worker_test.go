@@ -2,6 +2,7 @@ package shard
 
 import (
 	"errors"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -20,6 +21,7 @@ func TestAnyNumberOfWorkersFindsTheSame(t *testing.T) {
 	r.send(Durable, add("3d"), add("1b")) // held by the snapshot, and in the log behind it
 	r.settle()
 	r.accept(adds("3d", 3*runOperations)...)
+	portions(r)
 	want := contents(r.owned)
 	var first *Report
 	for workers := range rigPartitions + 3 {
@@ -85,12 +87,36 @@ func TestDamageThatOneWorkerFindsCountsForAll(t *testing.T) {
 	}
 }
 
-// Goal: an Apply that ends the goroutine of a worker does not leave the others waiting,
-// or the store half recovered.
-func TestWorkerThatEndsIsAnError(t *testing.T) {
-	r := newRig(t)
-	r.accept(add("0a"), ev{key: "3d", verb: verbGoexitReplay})
-	if _, err := Recover(r.onDisk(r.disk.Crash(crashfs.Model{})), allPartitions(), nil); !errors.Is(err, errReplay) {
-		t.Fatal(err)
+// portions accepts events of all partitions: more than the workers are given at once.
+func portions(r *rig) {
+	const eventBytes = 10 << 10
+	for i := range (portionsMax + 2) * portionBytes / eventBytes {
+		r.accept(ev{key: string(rune('0'+i%rigPartitions)) + "p", verb: verbAdd, pad: eventBytes})
+	}
+}
+
+// Goal: a worker that gives up leaves neither the other nor the reading waiting, and the
+// store not half recovered. Its error comes before that of damage further on. Method: a
+// first event of either worker that cannot be replayed, and a frame that is rotten, with
+// more between them than the workers are given at once.
+func TestWorkerThatGivesUpEndsTheRecovery(t *testing.T) {
+	for _, verb := range []byte{verbAdd, verbGoexitReplay, verbPanicReplay, verbRefuseReplay} {
+		for _, key := range []string{"0a", "3d"} {
+			r := newRig(t)
+			r.accept(ev{key: key, verb: verb})
+			portions(r)
+			disk := r.disk.Crash(crashfs.Model{})
+			dir := r.cfg.generationDir(r.log.current.last().Number)
+			segments, err := disk.ReadDir(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rot(t, disk, filepath.Join(dir, segments[len(segments)-2].Name()), 2000)
+			var damage *CorruptError
+			switch _, err = Recover(r.onDisk(disk), allPartitions(), nil); {
+			case verb == verbAdd && !errors.As(err, &damage), verb != verbAdd && !errors.Is(err, errReplay):
+				t.Fatalf("verb %c of %s: %v", verb, key, err)
+			}
+		}
 	}
 }
