@@ -209,7 +209,7 @@ func (st *store[K, S, E, R]) fold(op *shard.Operation, replay bool) error {
 	if !found || p.context.deleted {
 		at = st.keep(op, state, at, found)
 	}
-	if st.times != nil && at != nil {
+	if p.run != nil && at != nil { // not st.times, which lies in a line of its own
 		st.time(op, at, found)
 	}
 	if op.Stamp != shard.StampNone {
