@@ -132,7 +132,7 @@ const shared = "/dev/shm"
 // of recoveries too, and stopped before at times.
 func TestKillTakesNothingAlongThatWasWritten(t *testing.T) {
 	r := begin(t, matrix.Row{
-		Row: "R1", Name: "kill -9 under load, all acks, devices, doors and ways of syncing, with snapshots, moves, resizes, timers, clock jumps and stops",
+		Row: "R1", Name: "kill -9 under load, all acks, devices, doors and ways of syncing, with snapshots, moves, resizes, timers, readers of changes, clock jumps and stops",
 		Goal: "no acknowledged event lost, no refused open, a second recovery equal",
 	}, 300, 20_000)
 	r.lanes(4, func(r *row) { r.torture(&killer{[]string{shared, os.TempDir()}}) })

@@ -33,6 +33,7 @@ func randomOrders(r *rand.Rand, l load.Life) load.Orders {
 	if l.Tables != load.OnlyAlarms && (o.Door == load.Producer || o.Door == load.Source) {
 		o.Life.Tables = pick(r, load.OnlyTallies, load.OnlyNotes)
 	}
+	o.Changes = l.Tables != load.OnlyAlarms && o.Sync != engine.SyncNever && r.IntN(3) == 0
 	return o
 }
 

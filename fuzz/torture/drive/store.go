@@ -298,7 +298,7 @@ func (c *Child) marks() Ended {
 func marksOf(b *load.Board) (e Ended) {
 	for p := range b.Partitions {
 		m := &b.Partitions[p]
-		e.submitted[p], e.written[p], e.durable[p] = m.Submitted.Load(), m.Written.Load(), m.Durable.Load()
+		e.submitted[p], e.written[p], e.durable[p] = m.Submitted.Load(), m.Written.Load(), max(m.Durable.Load(), m.Read.Load())
 	}
 	return e
 }

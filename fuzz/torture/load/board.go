@@ -18,6 +18,7 @@ type Mark struct {
 	Written   atomic.Uint64 // must survive the process
 	Durable   atomic.Uint64 // must survive the machine
 	Failed    atomic.Uint64 // 1: the sender has stopped because of an error
+	Read      atomic.Uint64 // was handed to a reader of changes: must survive the machine, too
 }
 
 // The states of a child.

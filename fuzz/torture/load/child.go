@@ -118,15 +118,18 @@ func (c *child) awaitTimers(ctx context.Context) error {
 func (c *child) send(ctx context.Context, found *Found) error {
 	running, over := context.WithCancel(ctx)
 	var beside sync.WaitGroup
-	var moved error
+	var moved, read error
 	beside.Go(func() { moved = c.commotion(running) })
+	if c.orders.Changes {
+		beside.Go(func() { read = c.readChanges(running, found) })
+	}
 	if c.orders.Lulls {
 		beside.Go(func() { c.lulls(running) })
 	}
 	err := c.senders(ctx, found)
 	over()
 	beside.Wait()
-	return errors.Join(err, moved)
+	return errors.Join(err, moved, read)
 }
 
 // lullMax is the longest pause between two acts of the commotion.

@@ -54,7 +54,8 @@ type Orders struct { //tidy:ignore size: one flat struct, as engine.Options is
 	Moves         bool             `json:"moves"`
 	Snapshots     bool             `json:"snapshots"`
 	ClockJumps    bool             `json:"clock_jumps"`
-	Lulls         bool             `json:"lulls"` // nothing is sent at times, while all else goes on
+	Lulls         bool             `json:"lulls"`   // nothing is sent at times, while all else goes on
+	Changes       bool             `json:"changes"` // somebody reads them meanwhile; not in a life of OnlyAlarms
 	// Events is how many to send to each partition; 0: none, the child rests.
 	Events uint64 `json:"events"`
 	// Close the store at the end, and end. Otherwise the child stays as it is.
