@@ -1,8 +1,15 @@
 package fuzz
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
 )
 
@@ -47,5 +54,40 @@ func TestASnapshotUnderLoadIsAConsistentCut(t *testing.T) {
 	if skipped == 0 {
 		t.Error("no event came between the beginning of a snapshot and the copy of its partition")
 	}
+	with, without, err := paceOfCalls(o, random)
+	must(t, err)
+	t.Logf("p99 of a call: %v while snapshots are taken, %v without, in memory and beside other tests", with, without)
 	t.Logf("%d events were in the snapshot and in the log behind its beginning", skipped)
+}
+
+// paceOfCalls measures the p99 of calls that wait to be durable, with snapshots beside them
+// and without, in turn. It is told and not held: other tests run at the same time, and
+// bench has what a real disk does to it.
+func paceOfCalls(o engine.Options, random *rand.Rand) (with, without time.Duration, err error) {
+	r := newRig(o, hashes["full"])
+	if err := r.open(); err != nil {
+		return 0, 0, err
+	}
+	var took [2][]time.Duration
+	for i := range 400 {
+		beside := make(chan error, 1)
+		if i%2 == 0 {
+			go func() { beside <- r.engine.Snapshot(context.Background()) }()
+		} else {
+			beside <- nil
+		}
+		for range 5 {
+			n := name{key: fmt.Sprint(random.IntN(64))}
+			began := time.Now()
+			err = errors.Join(err, r.do(n, step{Filler: filler(100, 1)}, engine.Durable))
+			took[i%2] = append(took[i%2], time.Since(began))
+		}
+		if err = errors.Join(err, <-beside); err != nil {
+			return 0, 0, err
+		}
+	}
+	for i := range took {
+		slices.Sort(took[i])
+	}
+	return took[0][len(took[0])*99/100], took[1][len(took[1])*99/100], r.close()
 }

@@ -2,8 +2,11 @@ package fuzz
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/seam"
 	images "github.com/keyfold/keyfold/snapshot"
 	"github.com/keyfold/keyfold/wal"
 )
@@ -63,6 +67,7 @@ var sample = sync.OnceValue(func() *full {
 		s.panicIf(err)
 		s.panicIf(p.SendAt(ctx, uint64(round+1), "key-1", step{Number: 1}))
 		s.panicIf(p.Close(ctx))
+		s.panicIf(useNames(ctx, s.engine, table))
 		s.panicIf(s.engine.Move(ctx, 0, 1-round))
 		s.panicIf(s.engine.Snapshot(ctx))
 	}
@@ -76,6 +81,48 @@ var sample = sync.OnceValue(func() *full {
 	s.read()
 	return s
 })
+
+// useNames uses everything whose position the store keeps under a name: what it keeps is
+// read, and written again.
+func useNames(ctx context.Context, e *engine.Engine, table *engine.Table[string, tally, step, tally]) error {
+	p, err := table.Producer(engine.ProducerOptions[string, step]{Name: "resumed"})
+	if err != nil {
+		return err
+	}
+	if _, err := p.Resume(ctx); err != nil {
+		return errors.Join(err, p.Close(ctx))
+	}
+	if err := errors.Join(p.Send(ctx, "key-3", step{Number: 5}), p.Close(ctx)); err != nil {
+		return err
+	}
+	f, err := table.Consume(ctx, &named{}, engine.SourceOptions[string, step]{Name: "named", Partition: 2})
+	if err != nil {
+		return err
+	}
+	if err := f.Wait(ctx); err != nil {
+		return err
+	}
+	c, err := e.Cursor(ctx, "reader")
+	if err != nil {
+		return err
+	}
+	at, err := table.States(ctx, func(string, tally) bool { return true })
+	if err != nil {
+		return err
+	}
+	return c.Commit(ctx, at)
+}
+
+// A named source gives one record more than those behind which it is resumed.
+type named struct{ offset uint64 }
+
+func (n *named) Resume(offset uint64) error { n.offset = offset; return nil }
+func (n *named) Offset(int) uint64          { return n.offset }
+
+func (n *named) Poll(records []engine.Record[string, step]) (int, error) {
+	records[0] = engine.Record[string, step]{Key: "key-4", Event: step{Number: 6}}
+	return 1, io.EOF
+}
 
 func (s *full) panicIf(err error) {
 	if err != nil {
@@ -170,6 +217,7 @@ func (s *full) opens(t *testing.T, disk *crashfs.FS) {
 					break
 				}
 			}
+			_ = useNames(ctx, c.engine, table) // what is kept under names may be nonsense, too
 		}
 		disk.StopAfter(0)
 		must(t, c.abandon())
@@ -190,6 +238,45 @@ func FuzzOpenBlocks(f *testing.F) {
 		must(t, sample().withBlock(disk, sampled{table, form, entries, data}))
 		sample().opens(t, disk)
 	})
+}
+
+// FuzzOpaque looks at a store with any block and any records in it as who does not have its
+// types: by the layouts that it holds.
+func FuzzOpaque(f *testing.F) {
+	for i, b := range sample().blocks {
+		f.Add(b.table, b.form, b.entries, b.data, sample().bodies[i%len(sample().bodies)])
+	}
+	f.Fuzz(func(t *testing.T, table uint16, form uint8, entries uint32, data, body []byte) {
+		if len(data)+len(body) > 1<<20 || uint64(entries) > uint64(len(data)) {
+			return // no writer writes such
+		}
+		disk := copyOf(sample().disk)
+		must(t, sample().withBlock(disk, sampled{table, form, entries, data}))
+		if len(body)%2 == 0 {
+			must(t, forgeLog(disk, make([]byte, 4), body))
+		}
+		bounded(t, func() { lookThrough(sample().on(disk)) })
+	})
+}
+
+// lookThrough shows all that Verify and Inspect can. What is damaged, they say; they must end.
+func lookThrough(r *rig) {
+	_, _ = r.verify()
+	i, err := engine.Inspect("/store", engine.VerifyOptions{Environment: &seam.Environment{FS: r.disk, Hash: r.hash}})
+	if err != nil {
+		return
+	}
+	defer i.Close()
+	ctx, cancel := patiently()
+	defer cancel()
+	for _, table := range i.Tables() {
+		_, _ = i.Keys(ctx, table, "", 100)
+		for _, err := range i.Log(ctx, table, "") {
+			if err != nil {
+				break
+			}
+		}
+	}
 }
 
 // FuzzOpenFrames puts any records into a log whose frames are right, beginning with those of
