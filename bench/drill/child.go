@@ -35,8 +35,9 @@ type Orders struct {
 	Rate      float64 `json:"rate"`
 	// Moves says that partitions move between the shards meanwhile, at random.
 	Moves bool `json:"moves"`
-	// Again are the orders of the child before, whose events are sent again under their ids
-	// unless they are known to be acknowledged; nil if events have none.
+	// Again are the orders of the child before, whose events are sent again: under their ids
+	// unless they are known to be acknowledged, or by producers of the same names; nil if
+	// there are neither ids nor names.
 	Again *Orders `json:"again,omitempty"`
 	// Rest: send nothing, close the store and end.
 	Rest bool `json:"rest"`
@@ -166,8 +167,10 @@ func (o *Orders) survives() bool { return o.Store.Ack != "applied" }
 var errEnough = errors.New("drill: enough")
 
 // mustHold says whether the store must hold an event that a child may have sent, when the
-// next one has found its states: with ids that one has settled all of them.
-func (o *Orders) mustHold(acked bool) bool { return o.Store.Once > 0 || acked && o.survives() }
+// next one has found its states: with ids or names that one has settled all of them.
+func (o *Orders) mustHold(acked bool) bool {
+	return o.Store.Once > 0 || o.Store.Name != "" || acked && o.survives()
+}
 
 // replay calls fn with each event that the child with these orders may have sent, in
 // order, and says whether it was acknowledged.

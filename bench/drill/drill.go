@@ -26,7 +26,7 @@ type Options struct {
 	Work string
 	// Store is what to open. With Shards 0 the count changes now and then, with the
 	// Device AnyDevice the device. Every other child or so has its shards
-	// read, unless events have ids, every other one its syncs queued, and every other one its partitions move.
+	// read, unless events have ids or producers names, every other one its syncs queued, and every other one its partitions move.
 	Store store.Options
 	// Keys and Dist are those of the streams; Producers, Window and Rate say how they
 	// are sent.
@@ -166,8 +166,8 @@ func (d *drill) orders(rest bool) *Orders {
 		Moves:  d.now.Shards > 1 && d.random.IntN(2) == 0,
 	}
 	o.Store.First = uint64(d.round) << firstBits
-	if o.Store.Once > 0 {
-		o.Store.Batch, o.Store.Read = true, false
+	if ids := o.Store.Once > 0; ids || o.Store.Name != "" {
+		o.Store.Batch, o.Store.Read = ids, false
 		if d.pending != nil {
 			before := *d.pending
 			before.Again = nil

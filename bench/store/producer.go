@@ -117,6 +117,17 @@ type namedProducer[S, E any, R comparable] struct {
 	close func()
 }
 
+// Resumer is a door for the events of an earlier stream, whose Layers had this First: it has
+// the name that the producer had which is opened as the same one of a load, and leaves out
+// what the store has. Producers must have names.
+func (s *folded[S, E, R]) Resumer(first uint64, window int) (bench.Producer, error) {
+	p, err := newProducer(s, window)
+	if n, ok := p.(*namedProducer[S, E, R]); ok {
+		n.first = first
+	}
+	return p, err
+}
+
 func newNamedProducer[S, E any, R comparable](s *folded[S, E, R], p *producer[S, E, R], o engine.ProducerOptions[string, E]) (bench.Producer, error) {
 	number := s.names.take()
 	o.Name = fmt.Sprintf("%s-%d", s.options.Name, number)

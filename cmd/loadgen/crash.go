@@ -30,6 +30,8 @@ type crashCommand struct {
 	Device    string        `enum:"library,direct,any" default:"any" help:"What writes the log: library, direct, or any, another one for each child (${default})."`
 	Snapshot  size          `name:"snapshot-bytes" default:"4MiB" help:"How much log starts a snapshot: little, so that kills hit snapshots too (${default})."`
 	Once      count         `placeholder:"N" help:"Give each event an id: each child sends again what the one before did not know the outcome of, and every event must then be there once. A partition remembers the last N."`
+	Resend    share         `placeholder:"1%" help:"How many of the events with ids are also sent again by the child itself."`
+	Name      string        `placeholder:"NAME" help:"Name the producers NAME-0, NAME-1 and so on: those of each child go on where the store says that they were, with what they then send again of the child before, and every event must then be there once. It needs --ack durable."`
 	Timer     time.Duration `placeholder:"50ms" help:"Each event sets the timer of its key to so much later, so that kills hit stores with timers pending. None may fire early or twice, and at the end all have."`
 	Dir       string        `type:"path" help:"An empty or new directory for the store, which is kept. By default a temporary one, kept after a failure."`
 }
@@ -69,7 +71,7 @@ func (c *crashCommand) options(p *process) drill.Options {
 		Producers: c.Producers, Window: int(c.Window), Rate: float64(c.Rate), Live: c.Live,
 		Store: store.Options{
 			Shards: c.Shards, Ack: c.Ack, Sync: c.Sync, Device: c.Device, EventBytes: int(c.Size), SnapshotBytes: int64(c.Snapshot),
-			Layers: store.Layers{Once: int(c.Once), Timer: c.Timer},
+			Layers: store.Layers{Once: int(c.Once), Resend: float64(c.Resend), Name: c.Name, Timer: c.Timer},
 		},
 		Command: p.child,
 		Log:     func(r drill.Round) { fmt.Fprintln(p.stderr, roundWords(r)) },
@@ -94,6 +96,9 @@ func (c *crashCommand) tell(p *process, dir string, r drill.Report) error {
 	what := "each acknowledged event is there, once and in order"
 	if c.Once > 0 {
 		what = "each event is there, once and in order, those with an unknown outcome after a retry"
+	}
+	if c.Name != "" {
+		what = "each event is there, once and in order, those with an unknown outcome after their producers went on"
 	}
 	if c.Ack == "applied" {
 		what = "each key has the first of its events, once and in order"

@@ -171,6 +171,12 @@ func TestCrashSettlesWhatIsUnknownAndFiresWhatWasPending(t *testing.T) {
 	if r.code != exitFine || !strings.Contains(r.out, "after a retry") || !strings.Contains(r.err, "batch") {
 		t.Errorf("%+v", r)
 	}
+	r = loadgen(t, "", "crash", "--kills=3", "--keys=500", "--live=100ms", "--seed=5", "--snapshot-bytes=128KiB", "--name=p")
+	if r.code != exitFine || !strings.Contains(r.out, "after their producers went on") || strings.Contains(r.err, "source") {
+		t.Errorf("%+v", r)
+	}
+	wrong{[]string{"crash", "--name=p", "--ack=written"}, exitUsage, "durable"}.check(t, "names of what may be lost")
+	wrong{[]string{"crash", "--resend=1%"}, exitUsage, "with ids"}.check(t, "again without ids")
 	wrong{[]string{"crash", "--once=10k", "--ack=applied"}, exitUsage, "durable or written"}.check(t, "ids that may be lost")
 	wrong{[]string{"crash", "--once=9M"}, exitUsage, "4194304"}.check(t, "too many ids")
 	wrong{[]string{"crash", "--timer=-1s"}, exitUsage, "not negative"}.check(t, "timer")
