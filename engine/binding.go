@@ -51,6 +51,7 @@ func (b *binding[K, S, E, R]) liftedStates() int { return int(b.lifted.Load()) }
 // Bind makes the part of the table that one shard uses.
 func (b *binding[K, S, E, R]) Bind() shard.Program {
 	p := &program[K, S, E, R]{binding: b, events: &b.event}
+	p.plain = !b.times.timed() && b.state.pointerFree && b.event.dense > 0 && b.table.spec.Check == nil
 	p.context.keys, p.context.timers = &b.key, b.table.spec.OnTimer != nil
 	return p
 }
