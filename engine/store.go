@@ -41,7 +41,7 @@ func (p *program[K, S, E, R]) NewStore() shard.Store {
 // Touch asks for the index words of operations.
 func (p *program[K, S, E, R]) Touch(ops []shard.Operation) {
 	for i := range ops {
-		ops[i].Store.(*store[K, S, E, R]).slab.Touch(ops[i].Hash)
+		ops[i].Store.(*store[K, S, E, R]).slab.Touch(ops[i].Hash, unsafe.Pointer(ops[i].Part))
 	}
 }
 

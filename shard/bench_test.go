@@ -39,7 +39,7 @@ func (p *tallyProgram) NewStore() Store {
 
 func (p *tallyProgram) Touch(ops []Operation) {
 	for i := range ops {
-		ops[i].Store.(*tallyStore).slab.Touch(ops[i].Hash)
+		ops[i].Store.(*tallyStore).slab.Touch(ops[i].Hash, unsafe.Pointer(ops[i].Part))
 	}
 }
 

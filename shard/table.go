@@ -164,13 +164,14 @@ type Image interface {
 	Blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error
 }
 
-// A Partition is a slice of the key space with its state in every table.
+// A Partition is a slice of the key space with its state in every table. It is as large as
+// a cache line, because every event counts its sequence up.
 type Partition struct {
 	ID       uint32
+	place    int32   // in the queue of the alarm, from 1 on; 0: in none
 	Sequence uint64  // of the last event applied
 	Epoch    uint64  // how often the partition has changed its shard, in this layout
 	due      int64   // when something in it is due by the shard's alarm, or earlier
-	place    int32   // in the queue of the alarm, from 1 on; 0: in none
 	watch    *watch  // of a move that has begun: remembers what is applied; else nil
 	Stores   []Store // by table id
 }

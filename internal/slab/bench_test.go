@@ -133,7 +133,7 @@ func update(all []*Table, bits uint, run []benchKey) (missing int) {
 	for i := range run {
 		hash := xxh3.Hash(run[i][:])
 		hashes[i%runLength] = hash
-		all[hash>>(64-bits)].Touch(hash)
+		all[hash>>(64-bits)].Touch(hash, unsafe.Pointer(&run[i]))
 	}
 	for _, hash := range hashes {
 		all[hash>>(64-bits)].TouchEntry(hash)

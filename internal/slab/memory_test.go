@@ -106,7 +106,7 @@ func TestSteadyStateAllocatesNothing(t *testing.T) {
 			*(*uint64)(unsafe.Pointer(unsafe.SliceData(key))) = i % 10_000
 			copy(key[8:], "\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f")
 			hash := xxh3.Hash(key)
-			table.Touch(hash)
+			table.Touch(hash, unsafe.Pointer(table))
 			table.TouchEntry(hash)
 			state, ok := table.Find(hash, key)
 			if !ok {

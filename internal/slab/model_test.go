@@ -42,7 +42,7 @@ func (m *model) pick(t *rapid.T) []byte {
 
 // findTouched finds a key as one of a run does.
 func (m *model) findTouched(hash uint64, key []byte) (unsafe.Pointer, bool) {
-	m.table.Touch(hash)
+	m.table.Touch(hash, unsafe.Pointer(m.table))
 	return m.table.FindAt(m.table.TouchEntry(hash), hash, key)
 }
 
@@ -143,7 +143,7 @@ func (m *model) addEach(t *rapid.T, to *Table, data []byte, n int) {
 
 func (m *model) touch(t *rapid.T) {
 	hash := m.hash(m.pick(t))
-	m.table.Touch(hash)
+	m.table.Touch(hash, unsafe.Pointer(m.table))
 	m.table.TouchEntry(hash)
 }
 

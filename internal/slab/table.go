@@ -54,14 +54,14 @@ type Table struct {
 func New(stateBytes int) *Table { return (*Arena)(nil).New(stateBytes) }
 
 // Touch asks for the index word at the home position of hash to be brought into
-// the cache. It changes nothing.
-func (t *Table) Touch(hash uint64) {
+// the cache, and with it what is at beside, which can be anything that can be read. It
+// changes nothing.
+func (t *Table) Touch(hash uint64, beside unsafe.Pointer) {
 	word := unsafe.Pointer(t.index.at(uint32(hash) & t.mask))
+	prefetchBoth(word, beside)
 	if t.entries.room > 1<<(t.entries.shift&31) {
-		prefetchBoth(word, t.entries.list()) // the next touch reads from the list
-		return
+		prefetch(t.entries.list()) // the next touch reads from the list
 	}
-	prefetch(word)
 }
 
 // TouchEntry asks for the entry that hash most likely leads to, by its index word, and

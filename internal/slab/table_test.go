@@ -67,7 +67,7 @@ func TestEmptyTableHoldsOnlyItself(t *testing.T) {
 	if _, ok := table.Find(xxh3.Hash(key), key); ok || table.Delete(xxh3.Hash(key), key) || table.Len() != 0 {
 		t.Error("an empty table has a key")
 	}
-	table.Touch(1)
+	table.Touch(1, unsafe.Pointer(table))
 	table.TouchEntry(1)
 	for range table.All {
 		t.Error("an empty table yields a key")
@@ -190,7 +190,7 @@ func TestTouchingChangesNothing(t *testing.T) {
 	before := fmt.Sprint(dump(table))
 	for i := range uint64(2000) {
 		hash := xxh3.Hash(numberKey(i, 16))
-		table.Touch(hash)
+		table.Touch(hash, unsafe.Pointer(table))
 		table.TouchEntry(hash)
 	}
 	if after := fmt.Sprint(dump(table)); after != before {
