@@ -28,9 +28,10 @@ type reader[K comparable, S, E, R any] struct {
 	scratch []byte // a key behind one byte, so that a codec that cuts is found out
 
 	records     []Record[K, E]
-	pointerFree bool // records hold nothing that must be forgotten
-	filled      int  // records polled
-	next        int  // of them to be encoded
+	own         *shard.Rows // what the shard that polls owns of them; nil: it gets blocks like all others
+	pointerFree bool        // records hold nothing that must be forgotten
+	filled      int         // records polled
+	next        int         // of them to be encoded
 	ended       bool
 	failure     error // why it has ended, if not well
 	over        bool  // End was called
@@ -41,20 +42,25 @@ type reader[K comparable, S, E, R any] struct {
 
 // Poll is called by the shard. Whatever a function of the user's does in it ends the
 // feed at worst.
-func (r *reader[K, S, E, R]) Poll() (block []byte, state shard.FeedState) {
+func (r *reader[K, S, E, R]) Poll() (block []byte, rows *shard.Rows, state shard.FeedState) {
 	returned := false
 	defer func() {
 		if !returned {
 			r.fail(&PanicError{Value: recover(), Stack: debug.Stack()})
-			block, state = nil, shard.FeedBusy
+			block, rows, state = nil, nil, shard.FeedBusy
 		}
 	}()
-	block, state = r.poll()
+	if block, state = r.poll(); block == nil && r.own != nil && r.own.Len() > 0 {
+		rows = r.own
+	}
 	returned = true
-	return block, state
+	return block, rows, state
 }
 
 func (r *reader[K, S, E, R]) poll() (block []byte, state shard.FeedState) {
+	if r.own != nil {
+		r.own.Clear()
+	}
 	r.ended = r.ended || r.feed.stop.Load()
 	if now := r.binding.engine.route.Load(); now != r.route {
 		r.adopt(now)
@@ -146,13 +152,19 @@ func (r *reader[K, S, E, R]) encode() {
 // encodeDense is encode for keys and events that are copied as they lie. Nothing of
 // them can be wrong.
 func (r *reader[K, S, E, R]) encodeDense() {
-	b := r.binding
+	b, own := r.binding, r.own
 	routing, owner, outlets := &b.engine.routing, r.route.owner, r.feed.outlets
 	for ; r.next < r.filled; r.next++ {
 		record := &r.records[r.next]
 		key := b.denseKey(&record.Key)
 		hash := routing.Hash(key, routing.Seed)
-		o := &outlets[owner[routing.Partition(hash)]]
+		index := int(owner[routing.Partition(hash)])
+		o := &outlets[index]
+		if index == r.home && own != nil {
+			own.Add(hash, key, b.denseEvent(&record.Event))
+			o.queued++
+			continue
+		}
 		if len(o.block) >= blockTargetBytes {
 			return
 		}

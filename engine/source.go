@@ -146,6 +146,9 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 	if err := r.feed.open(&r.refused); err != nil {
 		return nil, err
 	}
+	if b.dense && b.form.InRows() {
+		r.own = shard.NewRows(b.form, len(r.records), r.feed.outlets[home].slot.Stream(), options.Ack.level())
+	}
 	if err := r.feed.shard.Attach(context.WithoutCancel(ctx), r); err != nil {
 		r.End(err)
 		return nil, err

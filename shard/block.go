@@ -112,6 +112,7 @@ func PutBlockHeader(dst []byte, to Address, count int, ack Ack) {
 // A cursor walks through the operations of one block.
 type cursor struct {
 	rest  []byte
+	rows  *Rows // instead of a block; nil: it is one
 	to    Address
 	ack   Ack
 	count int // operations in the block

@@ -6,10 +6,10 @@ import "context"
 // without a hop, and the feed hands the rest over to other shards. Its methods are
 // called by the shard goroutine and must not wait.
 type Feed interface {
-	// Poll reads what is there. block holds operations of partitions of this shard; it
-	// is borrowed until the next Poll, and nil if there are none. A feed that is Idle
-	// is polled again after the next Wake of the shard at the latest.
-	Poll() (block []byte, state FeedState)
+	// Poll reads what is there. block or rows hold operations of partitions of this
+	// shard; they are borrowed until the next Poll, and nil if there are none. A feed
+	// that is Idle is polled again after the next Wake of the shard at the latest.
+	Poll() (block []byte, rows *Rows, state FeedState)
 	// End says that the feed is not polled any more, and why: nil after FeedOver.
 	End(err error)
 }
@@ -49,12 +49,15 @@ func (s *Shard) pollFeeds() bool {
 	s.applyRest()
 	for i := 0; i < len(s.feeds); i++ {
 		f := s.feeds[i]
-		block, state := f.Poll()
-		if block != nil {
+		block, rows, state := f.Poll()
+		switch {
+		case block != nil:
 			s.openBlock(block)
-			s.applyRest()
+		case rows != nil:
+			s.openRows(rows)
 		}
-		busy = busy || block != nil || state != FeedIdle
+		busy = busy || s.run.cursor.more() || state != FeedIdle
+		s.applyRest()
 		if state == FeedOver {
 			s.feeds = append(s.feeds[:i], s.feeds[i+1:]...)
 			f.End(nil)

@@ -63,7 +63,7 @@ func (s *Shard) holdBack(op *Operation) {
 	h := &s.moving.held
 	if b := &s.run.blocks[op.block]; !b.held {
 		b.held = true
-		h.blocks = append(h.blocks, heldBlock{block: slices.Clone(s.run.block[:BlockHeaderBytes])})
+		h.blocks = append(h.blocks, heldBlock{block: s.run.header()})
 		h.bytes += BlockHeaderBytes
 	}
 	b := &h.blocks[len(h.blocks)-1]

@@ -67,13 +67,19 @@ func (j *journal) openOrdinal() uint64 {
 }
 
 // append logs the record of an event that was applied at the time now.
-func (j *journal) append(now int64, record []byte) {
+func (j *journal) append(now int64, record []byte) { j.appendAll(now, record, 1) }
+
+// appendAll logs the records of count events that were applied at the time now.
+func (j *journal) appendAll(now int64, records []byte, count int) {
+	if count == 0 {
+		return
+	}
 	if now != j.time && !mutant.TimeNotMarked {
 		j.frame.Bytes = appendTimeMark(j.frame.Bytes, now)
 		j.time = now
 	}
-	j.frame.Bytes = append(j.frame.Bytes, record...)
-	j.frame.Count++
+	j.frame.Bytes = append(j.frame.Bytes, records...)
+	j.frame.Count += uint32(count)
 }
 
 // reserve makes sure that the open frame and the disk have room for a record, before

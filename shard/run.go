@@ -2,6 +2,7 @@ package shard
 
 import (
 	"runtime/debug"
+	"slices"
 
 	"github.com/keyfold/keyfold/internal/mutant"
 )
@@ -14,7 +15,7 @@ import (
 type run struct {
 	Run
 	cursor cursor // into a block that is not used up
-	block  []byte // that the cursor is in
+	block  []byte // that the cursor is in; nil: it is in rows
 	from   uint64 // position in the inbox behind which that block was claimed
 	blocks [firingBlock + 1]blockState
 	opened int  // blocks in use
@@ -75,10 +76,15 @@ func (s *Shard) takeOperations() {
 	ops := r.Ops[r.Filled:][:n]
 	sink := r.blocks[r.opened-1].sink()
 	nowhere := s.moving.nowhere
-	rest := c.rest
+	if c.rows != nil {
+		c.rows.take(ops, c.next)
+	} else {
+		for i := range ops {
+			c.rest = c.rest[ops[i].read(c.rest):]
+		}
+	}
 	for i := range ops {
 		op := &ops[i]
-		rest = rest[op.read(rest):]
 		partition := s.cfg.Routing.Partition(op.Hash)
 		op.Part, op.Store = s.parts[partition], s.stores[op.Table][partition]
 		op.Sink = sink
@@ -88,7 +94,6 @@ func (s *Shard) takeOperations() {
 			s.misplaced(op)
 		}
 	}
-	c.rest = rest
 	c.next += n
 	r.Filled += n
 	if n > 0 {
@@ -99,6 +104,28 @@ func (s *Shard) takeOperations() {
 func (s *Shard) openBlock(block []byte) {
 	r := &s.run
 	r.cursor, r.block = newCursor(block), block
+	s.openCursor()
+}
+
+// openRows is openBlock for rows.
+func (s *Shard) openRows(rows *Rows) {
+	s.run.cursor, s.run.block = cursor{rows: rows, to: rows.to, ack: rows.ack, count: rows.Len()}, nil
+	s.openCursor()
+}
+
+// header is a copy of the header of the block that the cursor is in.
+func (r *run) header() []byte {
+	if rows := r.cursor.rows; rows != nil {
+		header := make([]byte, BlockHeaderBytes)
+		PutBlockHeader(header, rows.to, rows.Len(), rows.ack)
+		return header
+	}
+	return slices.Clone(r.block[:BlockHeaderBytes])
+}
+
+// openCursor begins a block of the run.
+func (s *Shard) openCursor() {
+	r := &s.run
 	b := &r.blocks[r.opened]
 	*b = blockState{use: r.cursor.to.use, ack: r.cursor.ack, operations: r.cursor.count}
 	if slot := r.cursor.to.slot; slot != 0 {
@@ -251,35 +278,67 @@ func (s *Shard) endRun() {
 // that the operations have reached the table.
 func (s *Shard) endOperations(told bool) {
 	r := &s.run
-	j := &s.log
-	ops := r.Ops[r.ended:r.Next]
-	watched := s.moving.watched > 0
-	for i := range ops {
-		op := &ops[i]
-		switch {
-		case op.Err != nil:
-			s.refuse(op)
-		case op.Kind == KindRead:
-			s.counters.reads++
-		case op.Kind == KindEvent:
-			j.append(r.Now, op.Record)
-			s.counters.events++
-			if watched && op.Part.watch != nil {
-				op.Part.watch.add(r.Now, op.Record)
-			}
-		case op.Kind == KindSkipped:
-			s.counters.skipped++
-		case op.Kind == KindFiring:
-			s.logFiring(op)
+	for ops := r.Ops[r.ended:r.Next]; len(ops) > 0; {
+		n := s.logEvents(ops)
+		if n == 0 {
+			s.endOther(&ops[0])
+			n = 1
 		}
+		op := &ops[n-1]
 		if b := &r.blocks[op.block]; b.slot != nil {
 			b.told = b.told || told
 			if op.last {
 				s.endBlock(b)
 			}
 		}
+		ops = ops[n:]
 	}
 	r.ended = r.Next
+}
+
+// logEvents logs the first operations, as far as they are events of one block that were
+// accepted, and returns how many that are. Records of rows are copied together.
+//
+// Invariant: what is behind a record in its slice is that of the next operation of its block.
+func (s *Shard) logEvents(ops []Operation) (n int) {
+	now, watched := s.run.Now, s.moving.watched > 0
+	var records []byte
+	first := 0
+	for n < len(ops) {
+		op := &ops[n]
+		if op.Kind != KindEvent || op.Err != nil {
+			break
+		}
+		if watched && op.Part.watch != nil {
+			op.Part.watch.add(now, op.Record)
+		}
+		if longer := len(records) + len(op.Record); n > first && longer <= cap(records) {
+			records = records[:longer]
+		} else {
+			s.log.appendAll(now, records, n-first)
+			records, first = op.Record, n
+		}
+		if n++; op.last {
+			break
+		}
+	}
+	s.log.appendAll(now, records, n-first)
+	s.counters.events += uint64(n)
+	return n
+}
+
+// endOther ends an operation that is no event, or was refused.
+func (s *Shard) endOther(op *Operation) {
+	switch {
+	case op.Err != nil:
+		s.refuse(op)
+	case op.Kind == KindRead:
+		s.counters.reads++
+	case op.Kind == KindSkipped:
+		s.counters.skipped++
+	case op.Kind == KindFiring:
+		s.logFiring(op)
+	}
 }
 
 // refuse hands the operation back to its caller. A firing comes again when there is room.

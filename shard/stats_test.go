@@ -103,13 +103,13 @@ type ticking struct {
 	takes time.Duration
 }
 
-func (f *ticking) Poll() ([]byte, FeedState) {
+func (f *ticking) Poll() ([]byte, *Rows, FeedState) {
 	if f.left == 0 {
-		return nil, FeedIdle
+		return nil, nil, FeedIdle
 	}
 	f.left--
 	f.clock.now += f.takes
-	return f.r.block(Address{}, Applied, []ev{add("0a")}), FeedBusy
+	return f.r.block(Address{}, Applied, []ev{add("0a")}), nil, FeedBusy
 }
 
 func (f *ticking) End(error) {}
