@@ -106,6 +106,10 @@ fi
 
 one 77-guest guest --rounds 15
 
+if knows snapshot every; then
+  one 80-snapshot snapshot
+fi
+
 if knows skew shifts; then
   one 78-skew skew
   one 79-skew skew --in "$flights" --key .origin

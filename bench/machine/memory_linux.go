@@ -35,9 +35,9 @@ func groupBytes(group, name string) (uint64, bool) {
 	return n, err == nil
 }
 
-// residentBytes is how much memory of the machine this process holds; 0 if the system
+// ResidentBytes is how much memory of the machine this process holds; 0 if the system
 // does not say.
-func residentBytes() uint64 {
+func ResidentBytes() uint64 {
 	kib, err := strconv.ParseUint(strings.TrimSuffix(procField("/proc/self/status", "VmRSS"), " kB"), 10, 64)
 	if err != nil {
 		return 0

@@ -20,9 +20,9 @@ func syncData(f *os.File) error { return f.Sync() }
 // bytes; 0 where the system does not say.
 func MemoryAvailable() uint64 { return 0 }
 
-// residentBytes is how much memory of the machine this process holds; 0 if the system
+// ResidentBytes is how much memory of the machine this process holds; 0 if the system
 // does not say.
-func residentBytes() uint64 { return 0 }
+func ResidentBytes() uint64 { return 0 }
 
 // systemSigns are none: there is nobody to ask.
 func systemSigns(string, time.Duration) []Sign { return nil }

@@ -51,7 +51,7 @@ func (w *Watch) Usage() Usage {
 	metrics.Read(now)
 	seconds := func(i int) float64 { return now[i].Value.Float64() - w.samples[i].Value.Float64() }
 	u := Usage{
-		RSSBytes: residentBytes(), HeapBytes: now[heapLive].Value.Uint64(),
+		RSSBytes: ResidentBytes(), HeapBytes: now[heapLive].Value.Uint64(),
 		Mallocs: now[mallocs].Value.Uint64() - w.samples[mallocs].Value.Uint64(),
 	}
 	if used := seconds(allSeconds) - seconds(idleSeconds); used > 0 {

@@ -114,7 +114,9 @@ func goals() []goal {
 		{"snapshot loaded, keys a core", 10, false, " M/s", snapshotLoaded},
 		{"log replayed, times the live rate a core", 2, false, "", replayed},
 		{"open after a kill, 10 M keys", 2, true, " s", openAfterKill},
-		{"throughput while a snapshot is taken, of that without (BenchmarkRound)", 0.9, false, "", func([]entry) []figure { return nil }},
+		{"throughput while a snapshot is taken, of that without", 0.9, false, "", ofSnapshots(func(m *Imaging) float64 { return m.Throughput.Median })},
+		{"p99.9 of calls while a snapshot is taken, over that without", 2, true, "", ofSnapshots(func(m *Imaging) float64 { return m.P999.Median })},
+		{"memory that a snapshot takes, of that of the store", 5, true, " %", ofSnapshots(func(m *Imaging) float64 { return 100 * m.Added() })},
 		{"memory beside key and state, 10 M keys", 24, true, " B a key", memoryOver},
 		{"garbage collector, 10 M keys", 1, true, " % of the CPU", collectorPart},
 	}

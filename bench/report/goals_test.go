@@ -35,13 +35,16 @@ func TestGoalsAreJudgedByWhatWasMeasured(t *testing.T) {
 	applied := result()
 	applied.Recovery, applied.Door, applied.Producers, applied.Ack, applied.Command = nil, string(bench.Single), 1, "applied", "applied"
 	applied.Latency.P50 = 900
+	snapshot := result()
+	snapshot.Recovery, snapshot.Command, snapshot.Input = nil, "snapshot", "10,000,000 keys, uniform"
+	snapshot.Imaging = &Imaging{Throughput: stats.Spread{Median: 0.85}, P999: stats.Spread{Median: 1.5}, RSSBytes: 100, AddedBytes: 4}
 	p := &Page{Results: []*Result{
 		limitAt("source", "L4b", "1,000,000 keys, uniform", 0.6), limitAt("source", "L4b", "10,000,000 keys, uniform", 0.4),
 		limitAt("source", "L4b", "100,000 keys, uniform", 0.2), limitAt("producer", "L5", "1,000,000 keys, uniform", 0.6),
 		peerAt("keyfold", "stream", 0, 10, 30, 20), peerAt("keyfold-source", "stream", 0, 40, 90, 60), peerAt("handa", "stream", 0, 1, 1, 1),
 		peerAt("handb", "stream", 0, 10, 30, 10), peerAt("pebble", "stream", 0, 2, 3, 3),
 		peerAt("null", "callers", 1024, 100), peerAt("keyfold", "callers", 1024, 40), peerAt("redis-hincrby", "callers", 1024, 20), peerAt("handb", "callers", 1024, 10),
-		killed, applied,
+		killed, applied, snapshot,
 	}}
 	page := markdown(t, *p, "")
 	for _, want := range []string{
@@ -56,6 +59,9 @@ func TestGoalsAreJudgedByWhatWasMeasured(t *testing.T) {
 		"| durable callers, of the null row | at least 0.5 | **0.4** (1,024 callers) | missed |",
 		"| one caller, applied, p50 | at most 1 µs | **0.9** µs",
 		"| open after a kill, 10 M keys | at most 2 s | **2.5** s (keyfold) | missed |",
+		"| throughput while a snapshot is taken, of that without | at least 0.9 | **0.85** (10 M uniform) | missed |",
+		"| p99.9 of calls while a snapshot is taken, over that without | at most 2 | **1.5** (10 M uniform) | reached |",
+		"| memory that a snapshot takes, of that of the store | at most 5 % | **4** % (10 M uniform) | reached |",
 		"| memory beside key and state, 10 M keys | at most 24 B a key | - | not measured | - |",
 	} {
 		if !strings.Contains(page, want) {

@@ -21,6 +21,7 @@ const (
 	ofPeers
 	ofGuest
 	ofSkew
+	ofImaging
 	ofPrices
 	ofKilled // other stores, opened after a kill
 	ofNothing
@@ -36,6 +37,8 @@ func (r *Result) kind() kind {
 		return ofGuest
 	case r.Skew != nil:
 		return ofSkew
+	case r.Imaging != nil:
+		return ofImaging
 	case len(r.Prices) > 0:
 		return ofPrices
 	case len(r.LimitRows) > 0:

@@ -70,6 +70,7 @@ func (p *Page) sections() []section {
 		{callsTitle, "calls", []kind{ofCalls}, "loadgen run --door do --producers 64 --json bench/results/42-calls.json", loadTable},
 		{"A service in the same process", "guest", []kind{ofGuest}, "loadgen guest --json bench/results/77-guest.json", guestTable},
 		{skewTitle, "skew", []kind{ofSkew}, "loadgen skew --json bench/results/78-skew.json", skewTables},
+		{"A snapshot under full load", "imaging", []kind{ofImaging}, "loadgen snapshot --json bench/results/80-snapshot.json", imagingTable},
 		{"Recovery", "recovery", []kind{ofRecovery}, "loadgen run --dir d --events 5M --abandon && loadgen recover d --json bench/results/64-recover.json", recoveryTable},
 		{"Recovery beside rivals", "killed", []kind{ofKilled}, "loadgen peers --json bench/results/81-peers.json", killedTable},
 		{growthTitle, "growth", []kind{ofSweep}, "loadgen sweep --vary keys=100k,1M,10M --json bench/results/71-keys.json", growthTables},

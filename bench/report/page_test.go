@@ -57,11 +57,17 @@ func several() []*Result {
 		{Name: "batch", Nanos: stats.Spread{Median: 100}, Bytes: 60, Of: "key"},
 		{Name: "ids", Beside: "batch", Nanos: stats.Spread{Median: 150}, MoreNanos: stats.Spread{Median: 50, Min: 40, Max: 60}, Bytes: 41, Of: "id"},
 	}
+	snapshot := result()
+	snapshot.Recovery, snapshot.Command = nil, "loadgen snapshot"
+	snapshot.Imaging = &Imaging{
+		Throughput: stats.Spread{Median: 0.93}, P999: stats.Spread{Median: 1.7}, Seconds: stats.Spread{Median: 2.5},
+		RSSBytes: 700 << 20, AddedBytes: 28 << 20,
+	}
 	killed := result()
 	killed.Command, killed.Events, killed.Peer = "peers --rounds 3", 0, &Peer{Name: "handb", PerKey: true, DiskBytes: 3 << 20}
 	rate := measured(bench.Batched, 5000)
 	rate.Command, rate.Service, rate.Late = rate.Command+" --rate 5000", &bench.Latency{P99: 7e6}, &bench.Latency{P99: 2e6}
-	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed, guest, rate, skewed(), prices}
+	return []*Result{measured(bench.Batched, 0), measured(bench.Single, 0), recovery, limit, sweep, knee, peer, killed, guest, rate, skewed(), prices, snapshot}
 }
 
 func markdown(t *testing.T, p Page, old string) string {

@@ -30,6 +30,8 @@ type Rounds struct {
 	Guest *Guest `json:"guest,omitempty"`
 	// Skew is what skew measured.
 	Skew *Skew `json:"skew,omitempty"`
+	// Imaging is what snapshot measured.
+	Imaging *Imaging `json:"imaging,omitempty"`
 	// Prices is what prices measured.
 	Prices []Price `json:"prices,omitempty"`
 	// Sizing is what size measured.

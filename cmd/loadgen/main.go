@@ -14,6 +14,7 @@
 //	loadgen limit             the engine beside what the machine could do without it
 //	loadgen find-max          the highest rate that keeps a limit of latency
 //	loadgen sweep             the cost of an event as keys, shards and others grow
+//	loadgen snapshot          what a snapshot costs a store under full load
 //	loadgen guest             what a loaded engine does to a net/http handler beside it
 //	loadgen prices            what a layer costs: a table with it beside the same without
 //	loadgen skew              hot keys that change their place, and what rebalancing makes of it
@@ -107,6 +108,7 @@ type flags struct {
 	Limit       limitCommand       `cmd:"" help:"Measure the engine beside what the machine could do without it, in turn: ratio_to_limit."`
 	FindMax     findMaxCommand     `cmd:"" help:"Find the highest rate of an open loop that keeps a limit of latency."`
 	Sweep       sweepCommand       `cmd:"" help:"Measure the cost of an event as something grows: keys, partitions, shards and others."`
+	Snapshot    snapshotCommand    `cmd:"" help:"Measure what a snapshot costs a store under full load: throughput, latency of calls, memory; in turn with none."`
 	Guest       guestCommand       `cmd:"" help:"Measure what a loaded engine does to a net/http handler in its process, in turn with none."`
 	Skew        skewCommand        `cmd:"" help:"Drive loads whose hot keys change their place, and show what rebalancing makes of it."`
 	Prices      pricesCommand      `cmd:"" help:"Measure what ids, names, timers, times to live, a kept log and its readers cost: a table with each beside the same without, in turn."`
