@@ -62,6 +62,9 @@ func FuzzScan(f *testing.F) {
 			if taken := allocated() - before; taken > 2*size+64<<10 {
 				t.Fatalf("%d bytes were taken for a log of %d", taken, size)
 			}
+			if right && errors.Is(err, errWrongData) {
+				err = nil // whoever makes the hashes may make the frames
+			}
 			if err != nil && !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormat) && !errors.Is(err, ErrTooLarge) {
 				t.Fatalf("neither damage nor another format: %v", err)
 			}
