@@ -3,7 +3,9 @@ package wal
 import (
 	"bytes"
 	"errors"
+	"io"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -119,5 +121,35 @@ func readAll(fs fsys.FS) error {
 		if err != nil || !ok {
 			return errors.Join(err, r.Close())
 		}
+	}
+}
+
+// Goal: a reader needs no more than the frame that it reads. Method: the file is cut behind
+// it, as a rotation cuts off the zeros written ahead, after the reader has seen its size.
+func TestAReaderNeedsOnlyWhatItReadsOfWhatIsReadAhead(t *testing.T) {
+	fs := crashfs.New()
+	file, err := fs.OpenFile("segment", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := bytes.Repeat([]byte("frame"), 20)
+	if _, err := file.WriteAt(append(slices.Clone(want), make([]byte, 4000)...), 0); err != nil {
+		t.Fatal(err)
+	}
+	var w window
+	if err := w.open(fs, "segment"); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Truncate(int64(len(want))); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := w.at(0, len(want)); err != nil || !bytes.Equal(b, want) {
+		t.Fatalf("%q, %v", b, err)
+	}
+	if b, err := w.at(10, 50); err != nil || !bytes.Equal(b, want[10:60]) {
+		t.Fatalf("a part of it: %q, %v", b, err)
+	}
+	if b, err := w.at(50, 51); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Fatalf("more than there is: %q, %v", b, err)
 	}
 }

@@ -70,12 +70,12 @@ func (w *window) fill(off int64, n int) error {
 	have := copy(buf, kept)
 	w.start, w.buf = off, buf[:0]
 	got, err := w.file.ReadAt(buf[have:], off+int64(have))
-	if got < length-have {
+	if have+got < n { // what is read ahead may be cut off meanwhile
 		if err == nil || err == io.EOF {
 			err = io.ErrUnexpectedEOF
 		}
 		return err
 	}
-	w.buf = buf
+	w.buf = buf[:have+got]
 	return nil
 }
