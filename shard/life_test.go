@@ -243,3 +243,19 @@ type nosy struct{ do func() }
 
 func (n *nosy) Refused(int, uint16, []byte, []byte, error) { n.do() }
 func (n *nosy) Released()                                  {}
+
+// Goal: a move that waits for a round goes on when no round will begin any more: Shutdown
+// waits for it.
+func TestAMoveDoesNotWaitForARoundThatNobodyBegins(t *testing.T) {
+	r := newRig(t)
+	r.accept(add("0a"))
+	r.ask(func(error) {})
+	r.Hurry()
+	gone := false
+	r.moving.next = func() { gone = true }
+	r.turn()
+	if r.round.phase != roundWanted || !gone {
+		t.Fatalf("the round is in phase %d, the move went on: %v", r.round.phase, gone)
+	}
+	r.stop()
+}

@@ -211,7 +211,7 @@ func (s *Shard) advanceMoves() bool {
 	if len(m.awaited) > 0 {
 		busy = s.tellAwaited() || busy
 	}
-	if next := m.next; next != nil && s.round.phase != roundWanted {
+	if next := m.next; next != nil && (s.round.phase != roundWanted || s.life.hurried.Load()) { // then none begins
 		m.next = nil
 		next()
 		m.visited, busy = true, true
