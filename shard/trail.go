@@ -292,20 +292,21 @@ func (t *trail) adoptRecord(rec *record, position []uint64) error {
 
 // nextFrame reads the next frame that holds records, or the header of the next generation.
 func (t *trail) nextFrame() (step, error) {
-	got, err := t.readFrame()
-	if err == nil {
-		return got, nil
-	}
-	// What was removed, or is being removed, looks like damage. Then the next generation
-	// that is there is the next to read, and its header tells whether something is missing.
-	if again := t.reload(); again != nil {
-		return stepEnd, errors.Join(err, again)
-	}
-	if t.named() == nil {
+	for {
+		got, err := t.readFrame()
+		if err == nil {
+			return got, nil
+		}
+		// What was removed, or is being removed, looks like damage. Then the next generation
+		// that is there is the next to read, and its header tells whether something is missing.
+		if again := t.reload(); again != nil {
+			return stepEnd, errors.Join(err, again)
+		}
+		if t.named() != nil {
+			return stepEnd, err
+		}
 		t.leave()
-		return t.readFrame()
 	}
-	return stepEnd, err
 }
 
 func (t *trail) readFrame() (step, error) {

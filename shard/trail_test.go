@@ -3,9 +3,13 @@ package shard
 import (
 	"encoding/binary"
 	"errors"
+	"os"
 	"slices"
+	"strings"
+	"testing"
 
 	"github.com/keyfold/keyfold/internal/crashfs"
+	"github.com/keyfold/keyfold/internal/fsys"
 )
 
 // A watcher reads the changes of a pair and remembers the ids of the events.
@@ -69,5 +73,67 @@ func (p *pair) followed(what string, next *pair) {
 	}
 	if err := w.follower.Close(); err != nil {
 		p.Fatal(err)
+	}
+}
+
+// A vanishing disk calls remove when a segment of a generation is opened.
+type vanishing struct {
+	fsys.FS
+	remove map[string]func() // by a part of the name
+}
+
+func (v vanishing) OpenFile(name string, flag int, perm os.FileMode) (fsys.File, error) {
+	for part, remove := range v.remove {
+		if strings.Contains(name, part) {
+			delete(v.remove, part)
+			remove()
+		}
+	}
+	return v.FS.OpenFile(name, flag, perm)
+}
+
+// Goal: a reader that is too slow is told so, however much is removed under it. Method:
+// while it goes on to the oldest generation that there is, that one is removed as well,
+// three times.
+func TestATrailOutlivesTheRemovalOfEveryGenerationThatItGoesOnTo(t *testing.T) {
+	r := newRig(t)
+	removeOldest := func() {
+		for before := r.names("log"); len(r.names("log")) > 0 && slices.Contains(r.names("log"), before[0]); {
+			r.accept(add("0a"))
+			r.snapshot()
+		}
+	}
+	r.accept(add("0a"))
+	r.snapshot()
+	r.accept(add("0a"))
+	v := vanishing{r.disk, map[string]func(){}}
+	follower := NewFollower(nil, func(have int) []TrailSource {
+		if have > 0 {
+			return nil
+		}
+		return []TrailSource{{FS: v, ID: r.cfg.ID, Routing: r.cfg.Routing, Live: r.Shard, Dir: func() string { return r.cfg.Dir }}}
+	}, make([]uint64, rigPartitions))
+	var c Change
+	if ok, err := follower.Next(&c); !ok || err != nil {
+		t.Fatal(ok, err)
+	}
+	removed := 0
+	var again func()
+	again = func() {
+		removeOldest()
+		if removed++; removed < 3 {
+			v.remove["log/"+r.names("log")[0]+"/"] = again
+		}
+	}
+	again()
+	var err error
+	for ok := true; ok && err == nil; {
+		ok, err = follower.Next(&c)
+	}
+	if !errors.Is(err, ErrTrimmed) || removed != 3 {
+		t.Fatalf("%v after %d removals", err, removed)
+	}
+	if err := follower.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
