@@ -233,6 +233,9 @@ func (m *manifest) match(tables []Definition) (ids []int, changed bool, err erro
 		}
 		id, known := byName[entry.Name]
 		if !known {
+			if len(m.Tables) == shard.TablesMax && !entry.Dropped {
+				return nil, false, fmt.Errorf("%w: table %q: a store can have %d tables in its life, those that were dropped and the engine's own included", ErrTooLarge, entry.Name, shard.TablesMax)
+			}
 			id = m.add(entry)
 		}
 		grown := !known && id != noTable

@@ -3,6 +3,7 @@ package engine
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/keyfold/keyfold/internal/crashfs"
 	"github.com/keyfold/keyfold/internal/fsys"
+	"github.com/keyfold/keyfold/shard"
 )
 
 var updateGolden = flag.Bool("update", false, "write the golden dumps anew")
@@ -142,5 +144,24 @@ func TestManifestWithAReservedValueIsRefused(t *testing.T) {
 	whole[state] = 7
 	if m, err := decodeManifest(whole, manifestVersion); err == nil {
 		t.Fatalf("%+v", m)
+	}
+}
+
+// Goal: the id of a table never runs into the bits of a record that say something else.
+func TestAStoreHasABoundedNumberOfTablesInItsLife(t *testing.T) {
+	m := &manifest{Partitions: 1}
+	for i := range shard.TablesMax - 1 {
+		m.Tables = append(m.Tables, tableEntry{Name: fmt.Sprint(i), Dropped: true})
+	}
+	last := Fold("last", func(_ *Context[string], s *int64, e int64) { *s += e })
+	late := Fold("late", func(_ *Context[string], s *int64, e int64) { *s += e })
+	if ids, _, err := m.match([]Definition{last}); err != nil || ids[0] != shard.TablesMax-1 {
+		t.Fatalf("the last id: %v, %v", ids, err)
+	}
+	if ids, _, err := m.match([]Definition{last, late}); !errors.Is(err, ErrTooLarge) {
+		t.Fatalf("one more: %v, %v", ids, err)
+	}
+	if _, _, err := m.match([]Definition{last, Dropped("never there")}); err != nil {
+		t.Fatal("one to be dropped that there is not: ", err)
 	}
 }
