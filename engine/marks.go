@@ -52,8 +52,9 @@ func (m *marks) rerouted(sent []uint64, outlets []outlet) {
 		if !unsent {
 			continue
 		}
-		for shard := range at.queued {
-			at.queued[shard] = outlets[shard].queued
+		at.queued = at.queued[:0]
+		for shard := range outlets { // those of shards that are new since, too
+			at.queued = append(at.queued, outlets[shard].queued)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/keyfold/keyfold/shard"
@@ -28,5 +29,20 @@ func TestMarkFollowsEventsThatAreRoutedAgain(t *testing.T) {
 	}
 	if want := [2]uint64{0, 1}; [2]uint64(m.ring[1].queued) != want {
 		t.Fatalf("the mark waits for %v, want %v", m.ring[1].queued, want)
+	}
+}
+
+// Goal: the same, when the event moves to a shard that is newer than the mark.
+func TestMarkWaitsForAShardThatIsNewerThanIt(t *testing.T) {
+	var slots shard.Slots
+	outlets := []outlet{{slot: slots.New()}, {slot: slots.New()}}
+	outlets[0].queued, outlets[1].queued = 10, 10 // none of the second's has left
+	var m marks
+	m.add(20, outlets)
+	outlets = append(outlets, outlet{slot: slots.New()}) // Resize; half of what the second was to get is its now
+	outlets[1].queued, outlets[2].queued = 5, 5
+	m.rerouted([]uint64{10, 0, 0}, outlets)
+	if have := m.ring[0].queued; !slices.Equal(have, []uint64{10, 5, 5}) {
+		t.Fatalf("the mark waits for %v, want 10, 5 and 5", have)
 	}
 }
