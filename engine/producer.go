@@ -310,8 +310,14 @@ func (p *Producer[K, S, E, R]) handBack() {
 		return
 	}
 	p.handing = true
-	defer func() { p.handing = false }()
-	for _, r := range p.refused.take() {
+	list := p.refused.take()
+	defer func() {
+		p.refused.giveBack(list) // Refused has panicked
+		p.handing = false
+	}()
+	for len(list) > 0 {
+		r := list[0]
+		list = list[1:]
 		if p.options.Refused == nil {
 			p.fail(r.err)
 			continue
@@ -385,7 +391,10 @@ func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
 		return nil
 	}
 	err := p.Flush(ctx)
-	if sent, settled := p.Progress(); sent == settled && !p.handing {
+	for err == nil && !p.settled() { // Refused has sent
+		err = p.Flush(ctx)
+	}
+	if p.settled() && !p.handing {
 		p.closed = true
 		if p.name != nil {
 			err = errors.Join(err, p.closeNamed(ctx))
@@ -393,6 +402,12 @@ func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
 		p.binding.engine.spare.Put(p.slot)
 	}
 	return err
+}
+
+// settled says that nothing is on its way.
+func (p *Producer[K, S, E, R]) settled() bool {
+	sent, settled := p.Progress()
+	return sent == settled
 }
 
 // refusals are events on their way back to their producer.
@@ -434,4 +449,15 @@ func (r *refusals) take() []refusal {
 	r.list = nil
 	r.count.Store(0)
 	return list
+}
+
+// giveBack puts events back in front of those that have come since they were taken.
+func (r *refusals) giveBack(list []refusal) {
+	if len(list) == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.list = append(list, r.list...)
+	r.count.Store(int64(len(r.list)))
 }

@@ -354,14 +354,54 @@ func TestRefusedMaySendAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // what Refused sends in the first is flushed by the second
-		if err := producer.Flush(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	if err := producer.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := producer.Close(t.Context()); err != nil { // what Refused has sent in the Flush, and in Close
+		t.Fatal(err)
+	}
+	if err := producer.Send(t.Context(), 1, 1); !errors.Is(err, engine.ErrClosed) {
+		t.Error("Send behind Close: ", err)
 	}
 	for k, sum := range want {
 		if have, _, err := table.Get(t.Context(), k); err != nil || have != sum {
 			t.Errorf("key %d: %d, %v, want %d", k, have, err, sum)
 		}
 	}
+}
+
+// Goal: what was refused is handed back although Refused panics: the rest comes with the
+// next Flush.
+func TestARefusedThatPanicsLosesNoOther(t *testing.T) {
+	table := engine.NewTable(engine.Spec[int64, int64, int64, struct{}]{
+		Name:  "never",
+		Check: func(*engine.Context[int64], *int64, int64) error { return errors.New("never") },
+		Apply: func(*engine.Context[int64], *int64, int64) (none struct{}) { return none },
+	})
+	options := smallStore()
+	options.Shards = 1
+	newLab(t, options, table)
+	told := 0
+	producer, err := table.Producer(engine.ProducerOptions[int64, int64]{Refused: func(int64, int64, error) {
+		if told++; told == 3 {
+			panic("the third")
+		}
+	}})
+	must(t, err)
+	for e := range int64(10) {
+		must(t, producer.Send(t.Context(), e, e))
+	}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic did not reach who called Flush")
+			}
+		}()
+		_ = producer.Flush(t.Context())
+	}()
+	must(t, producer.Flush(t.Context()))
+	if told != 10 {
+		t.Errorf("%d of 10 events were handed back", told)
+	}
+	must(t, producer.Close(t.Context()))
 }
