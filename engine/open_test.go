@@ -281,6 +281,11 @@ func TestDeclarationsThatCannotWorkAreErrorsOfOpen(t *testing.T) {
 	type deep struct {
 		Inner struct{ List []map[string]int }
 	}
+	type padded struct {
+		Large [2 << 20]byte
+		N     int64
+		Flag  bool
+	}
 	fold := func(*engine.Context[string], *sum, int64) {}
 	for _, c := range []struct {
 		want  []string
@@ -288,6 +293,8 @@ func TestDeclarationsThatCannotWorkAreErrorsOfOpen(t *testing.T) {
 	}{
 		{[]string{"name"}, engine.Fold("", fold)},
 		{[]string{"name"}, engine.Fold(strings.Repeat("x", 256), fold)},
+		{[]string{"name", "UTF-8"}, engine.Fold("caf\xe9", fold)},
+		{[]string{`"t"`, "2097168 bytes"}, engine.Fold("t", func(*engine.Context[string], *padded, int64) {})},
 		{[]string{`"t"`, "Apply"}, engine.NewTable(engine.Spec[string, sum, int64, int]{Name: "t"})},
 		{[]string{`"t"`, "Apply"}, engine.Fold[string, sum, int64]("t", nil)},
 		{[]string{`"t"`, "Inner.List", "StateCodec"}, engine.Fold("t", func(*engine.Context[string], *deep, int64) {})},

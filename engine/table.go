@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
+	"unicode/utf8"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -145,6 +147,9 @@ func (t *Table[K, S, E, R]) entry() (tableEntry, error) {
 	if spec.Name == "" || len(spec.Name) > nameBytesMax {
 		return tableEntry{}, fmt.Errorf("keyfold: a table needs a name of 1 to %d bytes, not %q", nameBytesMax, spec.Name)
 	}
+	if !utf8.ValidString(spec.Name) {
+		return tableEntry{}, fmt.Errorf("keyfold: the name of table %q must be UTF-8: it is shown as text, by metrics for example", spec.Name)
+	}
 	if strings.HasPrefix(spec.Name, reservedPrefix) && !t.hidden {
 		return tableEntry{}, fmt.Errorf("keyfold: table %q: names that begin with %q are the engine's own", spec.Name, reservedPrefix)
 	}
@@ -162,8 +167,9 @@ func (t *Table[K, S, E, R]) entry() (tableEntry, error) {
 	}
 	present := schema{Version: spec.Version, Key: key.name, State: state.name, Event: event.name}
 	entry := tableEntry{Name: spec.Name, Schemas: []schema{present}}
-	if state.dense > stateBytesMax {
-		return entry, fmt.Errorf("%w: table %q: a state has %d bytes, at most %d can be kept", ErrTooLarge, spec.Name, state.dense, stateBytesMax)
+	var s S
+	if size := int(unsafe.Sizeof(s)); state.pointerFree && size > stateBytesMax {
+		return entry, fmt.Errorf("%w: table %q: a state has %d bytes, at most %d can be kept", ErrTooLarge, spec.Name, size, stateBytesMax)
 	}
 	for _, layout := range []string{present.Key, present.State, present.Event} {
 		if len(layout) > layoutBytesMax {
