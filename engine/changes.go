@@ -246,6 +246,9 @@ func (c *Changes[K, S, E, R]) fail(err error) error {
 func (c *Changes[K, S, E, R]) decode() (Change[K, E], error) {
 	if err := c.decoder.decode(&c.next); err != nil {
 		c.follower.GiveBack(&c.next)
+		if errors.Is(err, io.EOF) { // of a codec's: there is more
+			err = fmt.Errorf("keyfold: decode a change: %v", err)
+		}
 		return Change[K, E]{}, c.fail(err)
 	}
 	return c.decoder.change, nil
@@ -297,7 +300,7 @@ func (c *Changes[K, S, E, R]) All(ctx context.Context) iter.Seq2[Change[K, E], e
 	return func(yield func(Change[K, E], error) bool) {
 		for {
 			change, err := c.Next(ctx)
-			if errors.Is(err, io.EOF) || !yield(change, err) || err != nil {
+			if err == io.EOF || !yield(change, err) || err != nil {
 				return
 			}
 		}

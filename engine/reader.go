@@ -34,6 +34,7 @@ type reader[K comparable, S, E, R any] struct {
 	next        int         // of them to be encoded
 	ended       bool
 	failure     error // why it has ended, if not well
+	lost        bool  // not every record that was polled is done or handed back
 	over        bool  // End was called
 	refused     refusals
 	marks       marks
@@ -118,10 +119,10 @@ func (r *reader[K, S, E, R]) read() bool {
 	switch {
 	case err == nil:
 		return n > 0
-	case errors.Is(err, io.EOF):
+	case err == io.EOF: // one that something wraps is an error like any other
 		r.ended = true
 	default:
-		r.failure, r.ended = err, true
+		r.failure, r.ended = err, true // what was polled before it is settled as ever
 	}
 	return true
 }
@@ -291,8 +292,8 @@ func (r *reader[K, S, E, R]) adopt(now *route) {
 	r.marks.rerouted(sent, r.feed.outlets)
 }
 
-// tell hands refused events back, and says how far the source is settled. After a
-// failure it says no more: what was lost to it must be given again.
+// tell hands refused events back, and says how far the source is settled. After a failure
+// that is not the source's own it says no more: what was lost to it must be given again.
 func (r *reader[K, S, E, R]) tell() {
 	settled := r.marks.due(r.feed.outlets)
 	if r.refused.count.Load() > 0 {
@@ -305,7 +306,7 @@ func (r *reader[K, S, E, R]) tell() {
 			r.fail(err)
 		}
 	}
-	if settled == 0 || r.failure != nil {
+	if settled == 0 || r.lost {
 		return
 	}
 	if r.feed.scribe != nil {
@@ -338,7 +339,7 @@ func (r *reader[K, S, E, R]) refuse(k K, e E, err error) {
 
 // fail ends the feed with its first error.
 func (r *reader[K, S, E, R]) fail(err error) {
-	r.ended, r.next = true, r.filled
+	r.ended, r.lost, r.next = true, true, r.filled
 	if r.failure == nil {
 		r.failure = err
 	}

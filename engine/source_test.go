@@ -168,7 +168,9 @@ func TestABadSourceEndsItsFeedOnly(t *testing.T) {
 		poll func(calls int, records []numbered) (int, error)
 		want func(err error) bool
 	}{
-		"error":  {func(int, []numbered) (int, error) { return 1, broken }, func(err error) bool { return errors.Is(err, broken) }},
+		"error": {func(int, []numbered) (int, error) { return 1, broken }, func(err error) bool { return errors.Is(err, broken) }},
+		"wrapped end": {func(int, []numbered) (int, error) { return 1, fmt.Errorf("fetch: %w", io.EOF) },
+			func(err error) bool { return errors.Is(err, io.EOF) && err != io.EOF }},
 		"panic":  {func(int, []numbered) (int, error) { panic("poll") }, func(err error) bool { return errors.Is(err, engine.ErrPanicked) }},
 		"goexit": {func(int, []numbered) (int, error) { runtime.Goexit(); return 0, nil }, func(err error) bool { return errors.Is(err, engine.ErrPanicked) }},
 		"too many": {func(_ int, records []numbered) (int, error) { return len(records) + 1, nil },
@@ -180,6 +182,7 @@ func TestABadSourceEndsItsFeedOnly(t *testing.T) {
 	} {
 		before, _ := get(t, table, "key")
 		calls := 0
+		told := uint64(0)
 		f, err := table.Consume(t.Context(), pollFunc(func(records []numbered) (int, error) {
 			calls++
 			records[0] = numbered{Key: "key", Event: 1}
@@ -187,14 +190,17 @@ func TestABadSourceEndsItsFeedOnly(t *testing.T) {
 				return 1, nil
 			}
 			return c.poll(calls, records)
-		}), engine.SourceOptions[string, int64]{})
+		}), engine.SourceOptions[string, int64]{Settled: func(n uint64) { told = n }})
 		must(t, err)
 		if err := f.Wait(t.Context()); !c.want(err) {
 			t.Errorf("%s: the feed ended with %v", name, err)
 		}
 		want := before + 1
-		if name == "error" {
+		if name == "error" || name == "wrapped end" {
 			want++ // the record that came with it counts
+			if told != 2 {
+				t.Errorf("%s: the source was told that %d records are settled, not 2", name, told)
+			}
 		}
 		if now, _ := get(t, table, "key"); now != want {
 			t.Errorf("%s: %d, want %d", name, now, want)
