@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/zeebo/xxh3"
@@ -94,9 +95,11 @@ func visit(dir string, env *seam.Environment) (*visitor, error) {
 	if errors.Is(err, ErrLocked) {
 		return nil, fmt.Errorf("keyfold: %w", err)
 	}
-	s.lock = lock // else, on a read-only medium say, without
-	if err != nil {
-		s.lock = nil
+	switch {
+	case err == nil:
+		s.lock = lock
+	case !errors.Is(err, os.ErrPermission) && !errors.Is(err, syscall.EROFS): // which a reader does without
+		return nil, fmt.Errorf("keyfold: %s cannot be locked, and Open would refuse the store: %w", name, err)
 	}
 	return s, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"path"
 	"slices"
 	"strings"
@@ -235,6 +236,29 @@ func TestVerifyOfAStoreThatWasBeingCreated(t *testing.T) {
 		v, err := l.look()
 		if err != nil && !errors.Is(err, engine.ErrNoStore) || err == nil && v.Refused() != nil {
 			t.Fatalf("after %d operations: %v, %v", n, v, err)
+		}
+	}
+}
+
+// Goal: Verify takes no store that Open refuses because of its lock file.
+func TestVerifyRefusesALockThatOpenCannotTake(t *testing.T) {
+	table := counters("t")
+	for what, plant := range map[string]func(string) error{
+		"a link":      func(name string) error { return os.Symlink("elsewhere", name) },
+		"a directory": func(name string) error { return os.Mkdir(name, 0o700) },
+	} {
+		dir := t.TempDir()
+		eng, err := engine.Open(t.Context(), dir, engine.Options{Shards: 1, Partitions: 4}, table)
+		must(t, err)
+		must(t, eng.Close())
+		name := filepath.Join(dir, "LOCK")
+		must(t, os.Remove(name))
+		must(t, plant(name))
+		if _, err := engine.Open(t.Context(), dir, engine.Options{}, table); err == nil {
+			t.Fatalf("opened with %s", what)
+		}
+		if v, err := engine.Verify(t.Context(), dir, engine.VerifyOptions{}); err == nil {
+			t.Errorf("verified with %s: %+v", what, v)
 		}
 	}
 }
