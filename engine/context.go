@@ -55,7 +55,8 @@ func (c *Context[K]) Now() time.Time { return time.Unix(0, c.now).UTC() }
 func (c *Context[K]) Sequence() uint64 { return c.op.Part.Sequence + 1 }
 
 // Rand returns the next of a row of random numbers that depends only on the key, the
-// partition and the sequence of the event. It is SplitMix64 (Steele, Lea, Flood,
+// partition and the sequence of the event. Each function that is called for the event
+// begins the row anew: Init and Apply draw the same numbers. It is SplitMix64 (Steele, Lea, Flood,
 // "Fast Splittable Pseudorandom Number Generators", OOPSLA 2014). It is not fit for
 // secrets.
 func (c *Context[K]) Rand() uint64 {

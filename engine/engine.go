@@ -93,6 +93,11 @@ func (e *Engine) Shutdown(ctx context.Context) error {
 		return e.closing.err
 	case <-ctx.Done():
 	}
+	select {
+	case <-e.closing.done: // before ctx ended
+		return e.closing.err
+	default:
+	}
 	for _, s := range e.shards() {
 		s.Hurry()
 	}

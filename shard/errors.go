@@ -24,7 +24,7 @@ var (
 
 	// ErrPanicked is matched when a function of the table panicked or ended its
 	// goroutine. The state is as it was before; nothing was logged.
-	ErrPanicked = errors.New("keyfold: table function panicked")
+	ErrPanicked = errors.New("keyfold: a function of the table panicked")
 )
 
 // A FailedError is the error of every call that meets a failed shard. It matches
@@ -52,7 +52,8 @@ func (e *FailedError) Is(target error) bool {
 // Unwrap returns what the shard failed of.
 func (e *FailedError) Unwrap() error { return e.Err }
 
-// A PanicError is the error of a call whose table function did not return. It
+// A PanicError is the error of a call when a function of the table, its codec, its source
+// or its progress did not return. If that was one of an event, the event was not done. It
 // matches ErrPanicked.
 type PanicError struct {
 	Value any    // what was passed to panic; nil if runtime.Goexit was called
@@ -62,9 +63,9 @@ type PanicError struct {
 // Error prints the value; the stack is left to the caller.
 func (e *PanicError) Error() string {
 	if e.Value == nil {
-		return "keyfold: table function called runtime.Goexit; the event was not done"
+		return "keyfold: a function of the table called runtime.Goexit"
 	}
-	return fmt.Sprintf("keyfold: table function panicked, the event was not done: %v", e.Value)
+	return fmt.Sprintf("keyfold: a function of the table panicked: %v", e.Value)
 }
 
 // Is matches ErrPanicked.
