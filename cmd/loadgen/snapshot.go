@@ -24,7 +24,7 @@ type snapshotCommand struct {
 	Dist   string        `default:"uniform" help:"How keys are drawn: uniform, or zipf:0.99 (${default})."`
 	Seed   uint64        `default:"42" help:"The same seed gives the same events (${default})."`
 	Rounds int           `default:"5" help:"How many snapshots are taken (${default})."`
-	Every  time.Duration `default:"2ms" help:"A call is due that often, beside a producer that sends as fast as it can (${default})."`
+	Every  time.Duration `default:"2ms" help:"Calls are made that often at most, one at a time, beside a producer that sends as fast as it can (${default})."`
 	Ack    string        `enum:"durable,written,applied" default:"durable" help:"What the caller waits for: durable, written or applied (${default})."`
 	Sync   string        `default:"commit" help:"When the log is synced: commit, never, or a time such as 10ms (${default})."`
 	Shards int           `help:"How many shards; by default what the engine chooses."`
