@@ -33,8 +33,8 @@ type Result struct {
 	Measured
 	Verify   *Verify         `json:"verify,omitempty"`
 	Recovery *bench.Recovery `json:"recovery,omitempty"`
-	// Failed says why the run ended before its time; Events may then count some that
-	// were not acknowledged.
+	// Failed says why the run ended before its time: "interrupted", or what went wrong;
+	// Events may then count some that were not acknowledged.
 	Failed string `json:"failed,omitempty"`
 	// Profile is where the CPU time went.
 	Profile *profile.Summary `json:"profile,omitempty"`

@@ -52,7 +52,7 @@ func Ratios(of, over []float64) []float64 {
 // A Difference is that of two lists of the same figure.
 type Difference struct {
 	Old, New float64 // medians
-	Delta    float64 // New over Old, less 1
+	Delta    float64 // New over Old, less 1; infinite if only Old is 0
 	Rounds   [2]int  // how many there were of each
 	P        float64 // how often lists of the same kind would differ as much
 	// Enough says that there are rounds enough for P to say anything.
@@ -69,8 +69,8 @@ func Compare(before, after []float64) (Difference, error) {
 	}
 	a, b := sample(before), sample(after)
 	d := Difference{Old: median(a), New: median(b), Rounds: [2]int{len(before), len(after)}, P: 1}
-	if d.Old != 0 {
-		d.Delta = d.New/d.Old - 1
+	if d.Old != d.New { // of two zeros nothing has changed
+		d.Delta = (d.New - d.Old) / d.Old
 	}
 	d.Enough = min(len(before), len(after)) >= RoundsMin
 	if d.Enough {

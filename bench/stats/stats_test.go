@@ -41,6 +41,13 @@ func TestDifferencesAreThoseOfBenchstat(t *testing.T) {
 	if d, err := stats.Compare(low[:3], high); err != nil || d.Shown() || d.Enough || d.P != 1 {
 		t.Errorf("%+v, %v", d, err)
 	}
+	none := make([]float64, 5)
+	if d, err := stats.Compare(none, high); err != nil || !d.Shown() || !math.IsInf(d.Delta, 1) {
+		t.Errorf("from nothing: %+v, %v", d, err)
+	}
+	if d, err := stats.Compare(none, none); err != nil || d.Shown() || d.Delta != 0 {
+		t.Errorf("from nothing to nothing: %+v, %v", d, err)
+	}
 	if _, err := stats.Compare(nil, high); err == nil {
 		t.Error("nothing was compared")
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -102,8 +103,8 @@ func figure(f float64) string {
 // samples are those of the results of one side.
 type samples struct {
 	report.Rounds
-	names []string
-	first *report.Result
+	names   []string
+	results []*report.Result
 }
 
 // readSamples reads files and puts samples of the same name together.
@@ -114,10 +115,10 @@ func readSamples(files string) (*samples, error) {
 		if err != nil {
 			return nil, err
 		}
-		if all.first == nil {
-			all.first = r
+		if err := sound(r); err != nil {
+			return nil, fmt.Errorf("%s: %w; its figures mean nothing", name, err)
 		}
-		all.names = append(all.names, name)
+		all.names, all.results = append(all.names, name), append(all.results, r)
 		for _, s := range r.Compared() {
 			if known := all.Sample(s.Name); known != nil {
 				known.Rounds = append(known.Rounds, s.Rounds...)
@@ -129,7 +130,20 @@ func readSamples(files string) (*samples, error) {
 	return all, nil
 }
 
-// notes say what one side has and the other has not, and what makes them unlike.
+// sound is an error if a result is of a run that did not come to its end, or whose states
+// were not right.
+func sound(r *report.Result) error {
+	if r.Failed != "" {
+		return fmt.Errorf("the run failed: %s", r.Failed)
+	}
+	if r.Verify != nil {
+		return failed(r.Verify)
+	}
+	return nil
+}
+
+// notes say what one side has and the other has not, and what makes results unlike: those
+// of the same side, too.
 func notes(w io.Writer, before, after *samples) {
 	for _, list := range []struct{ of, in *samples }{{before, after}, {after, before}} {
 		for _, s := range list.of.Samples {
@@ -138,8 +152,14 @@ func notes(w io.Writer, before, after *samples) {
 			}
 		}
 	}
-	for _, note := range unlike(before.first, after.first) {
-		fmt.Fprintf(w, "%-10s%s\n", "note", note)
+	first, told := before.results[0], map[string]bool{}
+	for _, r := range slices.Concat(before.results[1:], after.results) {
+		for _, note := range unlike(first, r) {
+			if !told[note] {
+				fmt.Fprintf(w, "%-10s%s\n", "note", note)
+			}
+			told[note] = true
+		}
 	}
 }
 
@@ -157,10 +177,24 @@ func unlike(a, b *report.Result) (list []string) {
 	differ("the file system", m.FileSystem, n.FileSystem)
 	differ("the Go version", m.Go, n.Go)
 	differ("the input", a.Input, b.Input)
+	differ("the size of an event", report.Bytes(uint64(a.EventBytes)), report.Bytes(uint64(b.EventBytes)))
+	differ("the door", a.Door, b.Door)
+	differ("the count of producers", strconv.Itoa(a.Producers), strconv.Itoa(b.Producers))
+	differ("the window", report.Count(int64(a.Window)), report.Count(int64(b.Window)))
+	differ("the rate", pace(a), pace(b))
+	differ("the warm-up", report.Count(a.Warmup), report.Count(b.Warmup))
 	differ("the durability", a.Durability(), b.Durability())
 	differ("the count of shards", strconv.Itoa(a.Shards), strconv.Itoa(b.Shards))
 	if m.Race || n.Race {
 		list = append(list, "the race detector was on: its figures mean nothing")
 	}
 	return list
+}
+
+// pace is the rate of a load in words.
+func pace(r *report.Result) string {
+	if r.Rate == 0 {
+		return "as fast as it goes"
+	}
+	return report.Count(int64(r.Rate)) + " events/s"
 }

@@ -24,6 +24,7 @@ type run struct {
 	result      *report.Result
 	source      workload.Source
 	tee         *workload.Audit // folds what cannot be read again
+	interrupted bool            // before all events were sent
 }
 
 // all opens, sends, verifies and closes, and tells what came of it.
@@ -95,6 +96,7 @@ func (r *run) load(t bench.Target) error {
 	}
 	watch := machine.BeginWatch()
 	m, err := bench.Run(r.ctx, t, l)
+	r.interrupted = err == nil && r.ctx.Err() != nil
 	used := watch.Usage()
 	r.result.Usage = &used
 	r.result.SetMeasured(m)
@@ -102,7 +104,7 @@ func (r *run) load(t bench.Target) error {
 	if err != nil {
 		return err
 	}
-	if m.Events == 0 && r.ctx.Err() == nil {
+	if m.Events == 0 && !r.interrupted {
 		return fmt.Errorf("%s: there is not one event to measure", r.description.words())
 	}
 	r.description.Events, r.description.Finished, r.description.PerSecond = warm+m.Events, true, m.PerSecond()
@@ -154,7 +156,8 @@ func (r *run) tell(err error) error {
 		r.result.Failed = sentence(err)
 	}
 	r.result.End(r.stdout)
-	if r.ctx.Err() != nil && r.description.Finished {
+	if r.interrupted && err == nil {
+		r.result.Failed = sentence(context.Canceled)
 		fmt.Fprintf(r.stdout, "%-10sinterrupted: no more events were sent, those that were are acknowledged\n", "note")
 	}
 	if r.flags.Dir != "" {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/keyfold/keyfold/bench/report"
 	"github.com/keyfold/keyfold/bench/store"
 	"github.com/keyfold/keyfold/testdata"
 )
@@ -247,9 +248,10 @@ func TestInterruptEndsARunWell(t *testing.T) {
 	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "verify    OK") || !strings.Contains(out.String(), "interrupted") {
 		t.Errorf("%v, %s", err, &out)
 	}
-	if text, err := os.ReadFile(result); err != nil || !bytes.Contains(text, []byte("\"events\"")) {
-		t.Errorf("%v, %s", err, text)
+	if r, err := report.ReadFile(result); err != nil || r.Failed != "interrupted" {
+		t.Errorf("%v, %+v", err, r)
 	}
+	wrong{[]string{"compare", result, result}, exitFailed, "the run failed: interrupted"}.check(t, "compared")
 }
 
 // waitFor reads until a text has come, and lets the rest flow away.
