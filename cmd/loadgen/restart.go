@@ -45,14 +45,35 @@ func (c *restartCommand) Run(p *process) error {
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64() >> 32
 	}
+	if err := c.check(); err != nil {
+		return usage("%w", err)
+	}
 	dir, err := c.directory()
 	if err != nil {
 		return err
 	}
-	o := c.orders(dir)
-	if err := errors.Join(o.Store.Check(), canStoreJSON(c.JSON)); err != nil {
-		return usage("%w", err)
+	switch err = c.restart(p, c.orders(dir), dir); {
+	case p.ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return c.interrupted(dir)
+	case err != nil:
+		return fmt.Errorf("%w (files are left in %s)", err, dir)
 	}
+	return c.remove(dir)
+}
+
+// check finds what is wrong before anything is made.
+func (c *restartCommand) check() error {
+	o := c.orders("")
+	l := bench.Load{Producers: o.Producers, Window: o.Window}
+	_, err := workload.NewGenerator(o.Stream)
+	if err = errors.Join(o.Store.Check(), l.Check(), err, canStoreJSON(c.JSON)); err == nil && c.Live < 0 {
+		err = fmt.Errorf("--live: a child cannot be left for %v", c.Live)
+	}
+	return err
+}
+
+// restart kills a child under load and opens its store.
+func (c *restartCommand) restart(p *process, o *drill.Orders, dir string) error {
 	if err := os.Mkdir(o.Work, 0o700); err != nil {
 		return err
 	}
@@ -61,13 +82,24 @@ func (c *restartCommand) Run(p *process) error {
 		live.Round(time.Millisecond), report.Count(uint64(c.Events)), c.Seed, dir)
 	killed, err := drill.KillAfter(p.ctx, o, p.child, uint64(c.Events), live)
 	if err != nil {
-		return fmt.Errorf("%w (files are left in %s)", err, dir)
+		return err
 	}
 	fmt.Fprintf(p.stdout, "%-10s%s events were acknowledged, at last %s a second\n", "killed",
 		report.Count(killed.Acked), report.Count(int64(killed.Rate)))
-	if err := c.reopen(p, o, killed); err != nil {
-		return err
+	return c.reopen(p, o, killed)
+}
+
+// interrupted removes a temporary directory: nothing went wrong that somebody would want to
+// look at.
+func (c *restartCommand) interrupted(dir string) error {
+	if c.Dir != "" {
+		return fmt.Errorf("interrupted (files are left in %s)", dir)
 	}
+	return errors.Join(errors.New("interrupted"), c.remove(dir))
+}
+
+// remove removes the directory if it is a temporary one.
+func (c *restartCommand) remove(dir string) error {
 	if c.Dir != "" {
 		return nil
 	}
@@ -107,7 +139,7 @@ func (c *restartCommand) reopen(p *process, o *drill.Orders, killed drill.Killed
 	}
 	t, err := p.open(p.ctx, o.Store)
 	if err != nil {
-		return fmt.Errorf("%w (files are left in %s)", err, o.Store.Dir)
+		return err
 	}
 	err = c.judge(p, r, o, t, killed)
 	hurry, cancel := context.WithCancel(context.WithoutCancel(p.ctx))
