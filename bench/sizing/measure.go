@@ -145,7 +145,7 @@ func (s *small[A]) open(ctx context.Context, dir string) (err error) {
 
 // grow inserts all keys, and measures memory, log and rate.
 func (s *small[A]) grow(ctx context.Context, r *Rates) error {
-	if _, err := s.send(ctx, s.options.Keys, inTurn); err != nil {
+	if _, err := s.send(ctx, inTurn); err != nil {
 		return err
 	}
 	before, err := s.engine.Stats(ctx)
@@ -153,7 +153,7 @@ func (s *small[A]) grow(ctx context.Context, r *Rates) error {
 		return err
 	}
 	runtime.GC()
-	took, err := s.send(ctx, s.options.Keys, scattered)
+	took, err := s.send(ctx, scattered(s.options.Keys))
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func (s *small[A]) load(ctx context.Context, dir string, r *Rates) error {
 		slowest = max(slowest, sh.Times.Load)
 	}
 	r.LoadPerSecond = n / slowest.Seconds()
-	_, err := s.send(ctx, s.options.Keys, scattered)
+	_, err := s.send(ctx, scattered(s.options.Keys))
 	killed := filepath.Join(s.options.Dir, "killed")
 	if err == nil { // what was written is there, as after a kill
 		err = os.CopyFS(killed, os.DirFS(dir))
@@ -209,17 +209,17 @@ func (s *small[A]) replay(ctx context.Context, dir string, r *Rates) error {
 	return s.engine.Close()
 }
 
-// send sends an event to each of count keys, in an order, and says how long it took
-// until all of them were written.
-func (s *small[A]) send(ctx context.Context, count uint64, order func(uint64) uint64) (time.Duration, error) {
+// send sends an event to each key, in an order, and says how long it took until all of
+// them were written.
+func (s *small[A]) send(ctx context.Context, order func(uint64) uint64) (time.Duration, error) {
 	p, err := s.table.Producer(engine.ProducerOptions[string, blob]{Ack: engine.Written})
 	if err != nil {
 		return 0, err
 	}
 	began := time.Now()
 	key := make([]byte, s.options.Shape.KeyBytes)
-	for i := uint64(0); i < count && err == nil; i++ {
-		binary.BigEndian.PutUint64(key[len(key)-8:], order(i)%count)
+	for i := uint64(0); i < s.options.Keys && err == nil; i++ {
+		binary.BigEndian.PutUint64(key[len(key)-8:], order(i))
 		err = p.Send(ctx, string(key), blob(s.options.Shape.EventBytes))
 	}
 	if err == nil {
@@ -231,8 +231,24 @@ func (s *small[A]) send(ctx context.Context, count uint64, order func(uint64) ui
 
 func inTurn(i uint64) uint64 { return i }
 
-// scattered is an order in which neighbours are far from each other.
-func scattered(i uint64) uint64 { return i * 0x9e3779b97f4a7c15 >> 11 }
+// scattered is an order of all numbers below count, KeysMax at most, in which neighbours
+// are far from each other: steps of the golden section of count, or a little more, so that
+// they share no divisor with it and come to each number once.
+func scattered(count uint64) func(uint64) uint64 {
+	step := uint64(0.618 * float64(count))
+	for divisor(step, count) != 1 {
+		step++
+	}
+	return func(i uint64) uint64 { return i * step % count }
+}
+
+// divisor is the greatest that two numbers share.
+func divisor(a, b uint64) uint64 {
+	for b != 0 {
+		a, b = b, a%b
+	}
+	return a
+}
 
 // blob is an event of so many bytes.
 type blob int64
