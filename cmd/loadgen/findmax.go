@@ -42,7 +42,7 @@ type findMaxCommand struct {
 // Run searches.
 func (c *findMaxCommand) Run(p *process) error {
 	limits, err := parseLimits(c.Limit)
-	if err = errors.Join(err, c.check(), canStoreJSON(c.JSON)); err != nil {
+	if err = errors.Join(err, limits.latencies(), c.check(), canStoreJSON(c.JSON)); err != nil {
 		return err
 	}
 	dir, remove, err := workDirectory(c.Dir)

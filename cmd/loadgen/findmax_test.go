@@ -55,6 +55,7 @@ func TestWrongSearchesAreToldInOneSentence(t *testing.T) {
 	for name, c := range map[string]wrong{
 		"no limit":     {[]string{"find-max"}, exitUsage, "--limit"},
 		"wrong limit":  {[]string{"find-max", "--limit=p98<1ms"}, exitUsage, "p99<2ms"},
+		"limited rate": {[]string{"find-max", "--limit=rate>500k", "--step=10ms", "--settle=0s", "--warmup=0"}, exitUsage, "limit a latency"},
 		"backwards":    {[]string{"find-max", "--limit=p99<1ms", "--from=10k", "--to=1k"}, exitUsage, "from 10000 to 1000"},
 		"no rate":      {[]string{"find-max", "--limit=p99<1ms", "--from=0"}, exitUsage, "at least 1"},
 		"no step":      {[]string{"find-max", "--limit=p99<1ms", "--step=0s"}, exitUsage, "--step"},

@@ -18,7 +18,7 @@ type sizeCommand struct {
 	Key        size   `default:"16" help:"Bytes of a key (${default})."`
 	Event      size   `default:"32" help:"Bytes of an event without its key (${default})."`
 	EventsPerS count  `name:"events-per-s" help:"How many events a second will come."`
-	Shards     int    `help:"How many shards; by default what the engine chooses."`
+	Shards     int    `help:"How many shards; by default what the engine chooses, or those of --rates."`
 	Sample     count  `default:"1M" help:"How many keys to measure, at most (${default})."`
 	Rates      string `type:"existingfile" placeholder:"FILE" help:"Take the rates of this result of loadgen size, and measure nothing."`
 	Dir        string `type:"path" help:"An existing directory, on the disk in question, for files that are removed. By default that of temporary files."`
@@ -96,7 +96,7 @@ func (c *sizeCommand) result(p *process) (*report.Result, error) {
 	return r, errors.Join(err, remove())
 }
 
-// stored reads rates, which must be of the same shape.
+// stored reads rates, which must be of the same shape and count of shards.
 func (c *sizeCommand) stored() (*report.Result, error) {
 	r, err := report.ReadFile(c.Rates)
 	if err != nil {
@@ -107,6 +107,9 @@ func (c *sizeCommand) stored() (*report.Result, error) {
 	}
 	if r.Sizing.Shape != c.shape() {
 		return nil, usage("--rates: %s was measured with other sizes of key, state or event: %+v", c.Rates, r.Sizing.Shape)
+	}
+	if n := r.Sizing.Shards; c.Shards != 0 && c.Shards != n {
+		return nil, usage("--rates: %s was measured with %d shards, not %d: measure again without --rates", c.Rates, n, c.Shards)
 	}
 	return r, nil
 }

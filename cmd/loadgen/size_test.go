@@ -27,6 +27,7 @@ func TestSizeMeasuresMultipliesAndStores(t *testing.T) {
 		t.Errorf("%+v is not\n%s", again, r.out)
 	}
 	wrong{[]string{"size", "--keys=1M", "--state=64", "--rates", rates}, exitUsage, "other sizes"}.check(t, "other shape")
+	wrong{append(args, "--shards=16", "--rates", rates), exitUsage, "measured with "}.check(t, "other shards")
 }
 
 func TestWrongSizesAreToldInOneSentence(t *testing.T) {

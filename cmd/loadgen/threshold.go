@@ -57,6 +57,17 @@ func parseThreshold(text string) (threshold, error) {
 	return threshold{}, fmt.Errorf("%q is not a limit such as p99<2ms or rate>500k", text)
 }
 
+// latencies is an error if not all are limits of latencies: of a rate that is searched for
+// there is nothing to keep.
+func (ls limits) latencies() error {
+	for _, l := range ls {
+		if !l.below {
+			return usage("--limit: %s limits the rate, which is what is searched for: limit a latency, such as p99<2ms, and see --from and --to", l.text)
+		}
+	}
+	return nil
+}
+
 // broken are the texts of those that a result does not keep.
 func (ls limits) broken(r *report.Result) (texts []string) {
 	for _, l := range ls {
