@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/keyfold/keyfold/bench/limit"
+	"github.com/keyfold/keyfold/bench/pair"
 	"github.com/keyfold/keyfold/engine"
 )
 
@@ -33,13 +34,7 @@ func openLoad(ctx context.Context, o *Options, keys []limit.Key, s limit.Stream)
 	if err != nil {
 		return nil, fmt.Errorf("guest: %w", err)
 	}
-	l := &load{dir: dir, keys: keys, stream: s, table: engine.NewTable(engine.Spec[limit.Key, limit.State, limit.Event, struct{}]{
-		Name: "fold",
-		Apply: func(_ *engine.Context[limit.Key], s *limit.State, e limit.Event) (none struct{}) {
-			s.Fold(e.Value)
-			return none
-		},
-	})}
+	l := &load{dir: dir, keys: keys, stream: s, table: pair.NewTable()}
 	if l.pacer, err = newPacer(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -112,17 +107,7 @@ func (l *load) pace(ctx context.Context, rate float64, quit <-chan struct{}) err
 
 // check says whether the states have every event.
 func (l *load) check(ctx context.Context) error {
-	total, want := int64(0), int64(l.sent)+int64(len(l.keys))
-	for e, err := range l.table.All(ctx) {
-		if err != nil {
-			return err
-		}
-		total += e.State.Count
-	}
-	if total != want {
-		return fmt.Errorf("guest: the states have %d events, and %d were acknowledged", total, want)
-	}
-	return nil
+	return pair.CheckCount(ctx, l.table, int64(l.sent)+int64(len(l.keys)))
 }
 
 // close ends the engine without a snapshot, which would be written while the other side

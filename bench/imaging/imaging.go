@@ -43,7 +43,7 @@ func (o *Options) Check() error {
 	case o.Rounds < 1 || o.Rounds > RoundsMax:
 		return fmt.Errorf("imaging: the count of rounds must lie between 1 and %d, not %d", RoundsMax, o.Rounds)
 	case o.Every <= 0 || o.Every > time.Second:
-		return fmt.Errorf("imaging: calls are made every second at least, not every %v", o.Every)
+		return fmt.Errorf("imaging: the time between two calls must be more than 0 and at most 1s, not %v", o.Every)
 	case o.Keys < 1 || o.Keys > pair.KeysMax:
 		return fmt.Errorf("imaging: 1 to %d keys, whose states lie in memory, not %d", pair.KeysMax, o.Keys)
 	}

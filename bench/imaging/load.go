@@ -13,6 +13,7 @@ import (
 
 	"github.com/keyfold/keyfold/bench/limit"
 	"github.com/keyfold/keyfold/bench/machine"
+	"github.com/keyfold/keyfold/bench/pair"
 	"github.com/keyfold/keyfold/engine"
 )
 
@@ -41,13 +42,7 @@ func openLoad(ctx context.Context, o *Options, keys []limit.Key, s limit.Stream)
 		return nil, fmt.Errorf("imaging: %w", err)
 	}
 	l := &load{dir: dir, keys: keys, stream: s, quit: make(chan struct{}), calls: newHistogram()}
-	l.table = engine.NewTable(engine.Spec[limit.Key, limit.State, limit.Event, struct{}]{
-		Name: "fold",
-		Apply: func(_ *engine.Context[limit.Key], s *limit.State, e limit.Event) (none struct{}) {
-			s.Fold(e.Value)
-			return none
-		},
-	})
+	l.table = pair.NewTable()
 	opts := o.Engine
 	opts.SnapshotBytes = 1 << 50
 	if l.engine, err = engine.Open(ctx, dir, opts, l.table); err != nil {
@@ -176,17 +171,7 @@ func (l *load) stop() error {
 
 // check says whether the states have every event.
 func (l *load) check(ctx context.Context) error {
-	total, want := int64(0), int64(l.sent.Load()+l.made)+int64(len(l.keys))
-	for e, err := range l.table.All(ctx) {
-		if err != nil {
-			return err
-		}
-		total += e.State.Count
-	}
-	if total != want {
-		return fmt.Errorf("imaging: the states have %d events, and %d were acknowledged", total, want)
-	}
-	return nil
+	return pair.CheckCount(ctx, l.table, int64(l.sent.Load()+l.made)+int64(len(l.keys)))
 }
 
 // close ends the engine without a snapshot, and removes its files.

@@ -208,3 +208,26 @@ func (e *engineSide[E]) Sizes(ctx context.Context) (Sizes, error) {
 	}
 	return s, nil
 }
+
+// NewTable is the table that folds the events of limit rows, without a layer.
+func NewTable() *engine.Table[limit.Key, limit.State, limit.Event, struct{}] {
+	spec := layered(NoLayer)
+	spec.Name = "fold"
+	return engine.NewTable(spec)
+}
+
+// CheckCount says whether the states of a table that folds the events of limit rows hold so
+// many of them, no more and no fewer.
+func CheckCount(ctx context.Context, table *engine.Table[limit.Key, limit.State, limit.Event, struct{}], want int64) error {
+	have := int64(0)
+	for e, err := range table.All(ctx) {
+		if err != nil {
+			return err
+		}
+		have += e.State.Count
+	}
+	if have != want {
+		return fmt.Errorf("pair: the states have %d events, and %d were acknowledged", have, want)
+	}
+	return nil
+}

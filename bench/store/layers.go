@@ -44,7 +44,7 @@ func (l *Layers) check(o *Options, ack engine.Ack) error {
 	case !(l.Resend >= 0 && l.Resend <= 1):
 		return fmt.Errorf("store: events are sent again with a share of 0 to 1, not %v", l.Resend)
 	case l.Resend > 0 && l.Once == 0:
-		return errors.New("store: only events with ids can be sent again")
+		return errors.New("store: only events with ids can be sent again: have some remembered, with --once")
 	case l.Name != "" && (l.Once > 0 || o.Batch):
 		return errors.New("store: producers and sources have names, calls and batches have ids")
 	case l.Name != "" && ack != engine.Durable:
