@@ -57,10 +57,9 @@ type ChangesOptions struct {
 // states that are not behind its position, from snapshots and from what the logs have of
 // partitions that were moved, and folds every change into them, on the goroutine of its user:
 // with Spec.Init, Apply, OnTimer and OnExpire, without Check; what they do beside changing the
-// state, they do again. That costs what the table takes
-// in the engine, once more: memory for every key, until Close; and a start that reads a
-// snapshot, and the changes between it and the position. The shards do nothing for it, and
-// a reader that does not ask pays nothing.
+// state, they do again. That costs what the table takes in the engine, once more: memory for
+// every key, until Close; and a start that reads a snapshot, and the changes between it and
+// the position. The shards do nothing for it, and a reader that does not ask pays nothing.
 //
 // It needs a state that is not behind its position. There is one for the Position of States,
 // and of a reader that is not behind by more than two snapshots, and for the zero Position if
@@ -181,8 +180,8 @@ const lookEvery = 256
 // that the log is damaged, a *[VersionError] that an older version wrote the next event and
 // Spec.Upgrades do not say what it means now, a *[PanicError] that an upgrade or a codec
 // panicked. With States, a panic of the table's functions is a *[PanicError], too, and
-// ErrTrimmed also says that no state is kept to fold the change into. After any error but that of ctx the reader is of no more use, and
-// Position is where another one can go on.
+// ErrTrimmed also says that no state is kept to fold the change into. After any error but
+// that of ctx the reader is of no more use, and Position is where another one can go on.
 func (c *Changes[K, S, E, R]) Next(ctx context.Context) (change Change[K, E], err error) {
 	if c.failure != nil {
 		return change, c.failure
