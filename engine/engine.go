@@ -22,7 +22,7 @@ type Engine struct {
 	routing   shard.Routing
 	tables    []Definition
 	bindings  []attachment // by id
-	positions *positions   // one of tables: the engine's own facts
+	positions positions    // one of tables: the engine's own facts
 	lock      io.Closer
 	memory    *slab.Arena // of all tables
 	owners    []uint16    // of the partitions, when the engine was opened

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"iter"
 	"strings"
 )
 
@@ -17,10 +18,19 @@ const (
 // the tables of the user: they are written, made durable, put into snapshots and moved as
 // states are. Its keys are a kind, a slash and a name. It is not shown in Stats, and its
 // keys are not counted.
-type positions = Table[string, string, string, struct{}]
+//
+// It is an interface so that an Engine does not name the type of the table: every package
+// that uses one would compile that type again.
+type positions interface {
+	Definition
+	Do(ctx context.Context, k, value string, ack ...Ack) (struct{}, error)
+	Put(b *Batch, k, value string, out *Result[struct{}])
+	Get(ctx context.Context, k string, options ...ReadOption) (value string, found bool, err error)
+	All(ctx context.Context) iter.Seq2[Entry[string, string], error]
+}
 
 // newPositions declares the table. An empty event forgets the fact.
-func newPositions() *positions {
+func newPositions() positions {
 	t := NewTable(Spec[string, string, string, struct{}]{
 		Name: positionsName,
 		Apply: func(c *Context[string], s *string, e string) struct{} {

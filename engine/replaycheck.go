@@ -65,7 +65,7 @@ func ReplayCheck(ctx context.Context, dir string, options Options, tables ...Def
 	return report, nil
 }
 
-func replayCheck(ctx context.Context, dir string, o Options, tables []Definition, positions *positions) (*ReplayReport, error) {
+func replayCheck(ctx context.Context, dir string, o Options, tables []Definition, positions positions) (*ReplayReport, error) {
 	environment := *o.Environment
 	environment.FS = fsys.ReadOnly(environment.FS)
 	o.Environment, o.Logger = &environment, nil
