@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -27,15 +28,17 @@ const partitionsPerVisit = 16
 // of ctx, ErrClosed, ErrShardFailed, ErrInside, or a codec's.
 func (t *Table[K, S, E, R]) All(ctx context.Context) iter.Seq2[Entry[K, S], error] {
 	return func(yield func(Entry[K, S], error) bool) {
-		err := t.scan(ctx, func(k K, s *S) bool { return yield(Entry[K, S]{Key: k, State: *s}, nil) })
+		err := t.scan(ctx, func(k, s unsafe.Pointer) bool { return yield(Entry[K, S]{Key: *(*K)(k), State: *(*S)(s)}, nil) })
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(Entry[K, S]{}, err)
 		}
 	}
 }
 
-func (t *Table[K, S, E, R]) scan(ctx context.Context, yield func(k K, s *S) bool) error {
-	b, err := t.bound()
+// scan shows all keys and states, which are borrowed, until yield returns false: then the
+// error is errStopped.
+func (d *declaration) scan(ctx context.Context, yield func(k, s unsafe.Pointer) bool) error {
+	b, err := d.bound()
 	if err != nil {
 		return err
 	}
@@ -49,9 +52,9 @@ func (t *Table[K, S, E, R]) scan(ctx context.Context, yield func(k K, s *S) bool
 
 // visit copies some partitions on their shard and shows them here. It returns those that
 // the shard does not have.
-func (b *binding[K, S, E, R]) visit(ctx context.Context, s *shard.Shard, partitions []uint32, yield func(k K, s *S) bool) (elsewhere []uint32, err error) {
-	var images []*image[K, S]
-	elsewhere, err = s.Freeze(ctx, b.id, partitions, func(i shard.Image) { images = append(images, i.(*image[K, S])) })
+func (b *binding) visit(ctx context.Context, s *shard.Shard, partitions []uint32, yield func(k, s unsafe.Pointer) bool) (elsewhere []uint32, err error) {
+	var images []*image
+	elsewhere, err = s.Freeze(ctx, b.id, partitions, func(i shard.Image) { images = append(images, i.(*image)) })
 	if err != nil {
 		return nil, err
 	}

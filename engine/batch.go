@@ -1,6 +1,10 @@
 package engine
 
-import "github.com/keyfold/keyfold/shard"
+import (
+	"unsafe"
+
+	"github.com/keyfold/keyfold/shard"
+)
 
 // A Result is what became of one operation of a Batch.
 type Result[R any] struct {
@@ -47,9 +51,9 @@ func (b *Batch) spare() item {
 // returned; out may be nil. The table must belong to the batch's engine, else the
 // result is ErrClosed.
 func (t *Table[K, S, E, R]) Put(b *Batch, k K, e E, out *Result[R]) {
-	p, ok := b.spare().(*put[K, S, E, R])
+	p, ok := b.spare().(*put[K, E, R])
 	if !ok {
-		p = new(put[K, S, E, R])
+		p = new(put[K, E, R])
 	}
 	p.binding, p.key, p.event, p.out, p.once = nil, k, e, out, false
 	if open := t.open.Load(); open != nil && open.engine == b.engine {
@@ -65,15 +69,9 @@ func (t *Table[K, S, E, R]) Read(b *Batch, k K, out *StateResult[S]) {
 	if !ok {
 		g = new(get[K, S])
 	}
-	g.key, g.out = k, out
-	switch open := t.open.Load(); {
-	case open == nil || open.engine != b.engine:
-		g.of, g.encode = nil, nil
-	case g.of != any(open):
-		g.of = open
-		g.encode = func(block []byte, k *K) ([]byte, uint64, error) {
-			return appendOp(open, block, shard.KindRead, k, nil)
-		}
+	g.binding, g.key, g.out = nil, k, out
+	if open := t.open.Load(); open != nil && open.engine == b.engine {
+		g.binding = open
 	}
 	b.items = append(b.items, g)
 }
@@ -91,8 +89,8 @@ type item interface {
 }
 
 // A put is an event of a batch.
-type put[K comparable, S, E, R any] struct {
-	binding *binding[K, S, E, R]
+type put[K comparable, E, R any] struct {
+	binding *binding
 	key     K
 	event   E
 	value   R
@@ -102,41 +100,40 @@ type put[K comparable, S, E, R any] struct {
 	out     *Result[R]
 }
 
-func (p *put[K, S, E, R]) refuse(err error) { p.err = err }
+func (p *put[K, E, R]) refuse(err error) { p.err = err }
 
-func (p *put[K, S, E, R]) finish(err error) error {
+func (p *put[K, E, R]) finish(err error) error {
 	if p.err != nil {
 		err = p.err
 	}
 	if p.out != nil {
 		*p.out = Result[R]{Value: p.value, Err: err}
 	}
-	*p = put[K, S, E, R]{}
+	*p = put[K, E, R]{}
 	return err
 }
 
-func (p *put[K, S, E, R]) abandon(err error) {
+func (p *put[K, E, R]) abandon(err error) {
 	if p.out != nil {
 		*p.out = Result[R]{Err: err}
 	}
 }
 
-func (p *put[K, S, E, R]) append(block []byte) ([]byte, uint64, error) {
+func (p *put[K, E, R]) append(block []byte) ([]byte, uint64, error) {
 	if p.binding == nil {
 		return block, 0, ErrClosed
 	}
 	if p.once {
-		return p.binding.appendOnce(block, &p.id, &p.key, &p.event)
+		return p.binding.appendOnce(block, &p.id, unsafe.Pointer(&p.key), unsafe.Pointer(&p.event))
 	}
-	return appendOp(p.binding, block, shard.KindEvent, &p.key, &p.event)
+	return p.binding.appendOp(block, shard.KindEvent, unsafe.Pointer(&p.key), unsafe.Pointer(&p.event))
 }
 
 // A get is a read of a batch.
 type get[K comparable, S any] struct {
 	lookup[K, S]
-	of     any // the binding that encode is of
-	encode func(block []byte, k *K) ([]byte, uint64, error)
-	out    *StateResult[S]
+	binding *binding
+	out     *StateResult[S]
 }
 
 func (g *get[K, S]) refuse(err error) { g.err = err }
@@ -148,7 +145,7 @@ func (g *get[K, S]) finish(err error) error {
 	if g.out != nil {
 		*g.out = StateResult[S]{State: g.state, Found: g.found, Err: err}
 	}
-	*g = get[K, S]{of: g.of, encode: g.encode}
+	*g = get[K, S]{}
 	return err
 }
 
@@ -159,8 +156,8 @@ func (g *get[K, S]) abandon(err error) {
 }
 
 func (g *get[K, S]) append(block []byte) ([]byte, uint64, error) {
-	if g.encode == nil {
+	if g.binding == nil {
 		return block, 0, ErrClosed
 	}
-	return g.encode(block, &g.key)
+	return g.binding.appendOp(block, shard.KindRead, unsafe.Pointer(&g.key), nil)
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 	"time"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -13,13 +14,13 @@ type changeDecoder[K comparable, S, E, R any] struct {
 	table   *Table[K, S, E, R]
 	stored  tableEntry // as the store has it
 	program tableEntry // as it is declared
-	key     codec[K]
-	event   codec[E]
+	key     codec
+	event   codec
 
 	under  uint32 // number of the schema that is ready
 	ready  bool
-	read   func(src []byte, e *E) error // events of that schema
-	others map[uint32]func(src []byte, e *E) error
+	read   func(src []byte, e unsafe.Pointer) error // events of that schema
+	others map[uint32]func(src []byte, e unsafe.Pointer) error
 	change Change[K, E] // here so that it does not escape
 }
 
@@ -29,9 +30,9 @@ func (t *Table[K, S, E, R]) changeDecoder(stored tableEntry) (*changeDecoder[K, 
 	if err != nil {
 		return nil, err
 	}
-	d := &changeDecoder[K, S, E, R]{table: t, stored: stored, program: program, others: make(map[uint32]func([]byte, *E) error)}
-	d.key, _ = keyCodec(t.spec.KeyCodec)
-	d.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
+	d := &changeDecoder[K, S, E, R]{table: t, stored: stored, program: program, others: make(map[uint32]func([]byte, unsafe.Pointer) error)}
+	d.key, _ = t.key.keyCodec()
+	d.event, _ = t.event.valueCodec("EventCodec")
 	return d, nil
 }
 
@@ -43,13 +44,13 @@ func (d *changeDecoder[K, S, E, R]) decode(n *shard.Change) error {
 		}
 	}
 	d.change = Change[K, E]{Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time).UTC(), Timer: n.Stamp == shard.StampTimer}
-	if err := d.key.decodeValue(n.Key, &d.change.Key); err != nil {
+	if err := d.key.decodeValue(n.Key, unsafe.Pointer(&d.change.Key)); err != nil {
 		return fmt.Errorf("keyfold: table %q: key: %w", d.table.Name(), err)
 	}
 	if d.change.Timer {
 		return nil
 	}
-	if err := d.read(n.Event, &d.change.Event); err != nil {
+	if err := d.read(n.Event, unsafe.Pointer(&d.change.Event)); err != nil {
 		return fmt.Errorf("keyfold: table %q: event: %w", d.table.Name(), err)
 	}
 	return nil
@@ -69,7 +70,7 @@ func (d *changeDecoder[K, S, E, R]) enter(n *shard.Change) (err error) {
 }
 
 // reader makes a reader for events of the schema of n.
-func (d *changeDecoder[K, S, E, R]) reader(n *shard.Change) (func(src []byte, e *E) error, error) {
+func (d *changeDecoder[K, S, E, R]) reader(n *shard.Change) (func(src []byte, e unsafe.Pointer) error, error) {
 	from, present := d.stored.of(n.Schema), d.program.present()
 	switch {
 	case from == nil:
@@ -87,7 +88,7 @@ func (d *changeDecoder[K, S, E, R]) reader(n *shard.Change) (func(src []byte, e 
 	if same {
 		return d.event.decodeValue, nil
 	}
-	return func(src []byte, e *E) (err error) {
+	return func(src []byte, e unsafe.Pointer) (err error) {
 		defer caught(&err)
 		return events.read(src, e)
 	}, nil

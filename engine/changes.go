@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"time"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -66,7 +67,7 @@ type ChangesOptions struct {
 // all of the log is there. For others it is ErrTrimmed, although KeepLog may have their
 // changes: a reader without States gets these, and one with them begins again.
 type Changes[K comparable, S, E, R any] struct {
-	binding  *binding[K, S, E, R]
+	binding  *binding
 	options  ChangesOptions
 	follower *shard.Follower
 	tell     chan struct{} // of capacity 1: shards send when more is durable
@@ -77,7 +78,8 @@ type Changes[K comparable, S, E, R any] struct {
 	looked   int   // changes since ctx was looked at
 
 	folding *folding // nil: states are not wanted
-	states  *binding[K, S, E, R]
+	states  *binding
+	clone   func(*S) S
 	state   S
 	exists  bool
 }
@@ -111,7 +113,7 @@ func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options 
 	if options.States && options.SkipTrimmed {
 		return nil, errors.New("keyfold: a reader that skips changes does not know the states that the next ones leave: ChangesOptions.States and SkipTrimmed exclude each other")
 	}
-	c := &Changes[K, S, E, R]{binding: b, options: options, tell: make(chan struct{}, 1)}
+	c := &Changes[K, S, E, R]{clone: t.spec.Clone, binding: b, options: options, tell: make(chan struct{}, 1)}
 	if c.decoder, err = t.changeDecoder(b.entry); err != nil {
 		return nil, err
 	}
@@ -275,15 +277,15 @@ func (c *Changes[K, S, E, R]) fold() (change Change[K, E], behind bool, err erro
 // keepState copies the state that the change has left.
 func (c *Changes[K, S, E, R]) keepState() (err error) {
 	defer caught(&err)
-	store := c.folding.stores[c.next.Partition].(*store[K, S, E, R])
+	store := c.folding.stores[c.next.Partition].(*store)
 	state, _ := store.stateOf(c.folding.hash(c.next.Key), c.next.Key)
 	if c.exists = state != nil; !c.exists {
 		var none S
 		c.state = none
 		return nil
 	}
-	if c.state, err = copyState(&c.states.state, c.states.table.spec.Clone, state); err != nil {
-		err = fmt.Errorf("keyfold: table %q: state: %w", c.states.table.spec.Name, err)
+	if c.state, err = copyState(&c.states.state, c.clone, (*S)(state)); err != nil {
+		err = fmt.Errorf("keyfold: table %q: state: %w", c.states.table.name, err)
 	}
 	return err
 }
@@ -340,7 +342,12 @@ func (c *Changes[K, S, E, R]) Close() error {
 //
 // Errors are those of All.
 func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) bool) (Position, error) {
-	b, err := t.bound()
+	return t.durable(ctx, func(k, s unsafe.Pointer) bool { return show(*(*K)(k), *(*S)(s)) })
+}
+
+// durable shows all keys and states, as States does.
+func (d *declaration) durable(ctx context.Context, show func(k, s unsafe.Pointer) bool) (Position, error) {
+	b, err := d.bound()
 	if err != nil {
 		return Position{}, err
 	}
@@ -350,16 +357,16 @@ func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) bool
 	}
 	at := make([]uint64, e.manifest.Partitions)
 	err = e.eachPartition(func(s *shard.Shard, part []uint32) ([]uint32, error) {
-		var images []*image[K, S]
+		var images []*image
 		elsewhere, err := s.FreezeDurable(ctx, b.id, part, func(id uint32, sequence uint64, i shard.Image) {
 			if at[id] = sequence; i != nil {
-				images = append(images, i.(*image[K, S]))
+				images = append(images, i.(*image))
 			}
 		})
 		if err != nil {
 			return nil, err
 		}
-		return elsewhere, showAll(images, func(k K, s *S) bool { return show(k, *s) })
+		return elsewhere, showAll(images, show)
 	})
 	if errors.Is(err, errStopped) {
 		return Position{}, nil
@@ -395,10 +402,10 @@ func (e *Engine) eachPartition(visit func(s *shard.Shard, part []uint32) (elsewh
 
 // showAll shows the entries of images until show returns false: then the error is
 // errStopped.
-func showAll[K comparable, S any](images []*image[K, S], show func(k K, s *S) bool) error {
+func showAll(images []*image, show func(k, s unsafe.Pointer) bool) error {
 	for _, img := range images {
 		stopped := false
-		err := img.each(func(k K, s *S) bool {
+		err := img.each(func(k, s unsafe.Pointer) bool {
 			stopped = !show(k, s)
 			return !stopped
 		})

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"time"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -10,12 +11,17 @@ import (
 // is in the log, so that a replay sees the same. It is valid until the function
 // returns, and belongs to its goroutine.
 type Context[K comparable] struct {
+	occasion
+	key K
+}
+
+// An occasion is what functions of a table are called for, and what they have asked for.
+type occasion struct {
 	op    *shard.Operation
 	now   int64
-	clock int64 // the same by the table's clock
-	keys  *codec[K]
-	key   K
-	keyed bool // key holds the key of op
+	clock int64  // the same by the table's clock
+	keys  *codec // of the table
+	keyed bool   // the key of op was decoded
 
 	deleted bool
 	draws   uint64
@@ -24,12 +30,12 @@ type Context[K comparable] struct {
 	request request
 }
 
-func (c *Context[K]) begin(op *shard.Operation) {
-	c.op, c.keyed, c.deleted, c.draws = op, false, false, 0
+func (o *occasion) begin(op *shard.Operation) {
+	o.op, o.keyed, o.deleted, o.draws = op, false, false, 0
 }
 
 // renew takes back what a function has asked for.
-func (c *Context[K]) renew() { c.deleted, c.draws, c.request = false, 0, request{} }
+func (o *occasion) renew() { o.deleted, o.draws, o.request = false, 0, request{} }
 
 // Key returns the key of the event, decoded from its bytes: a string key is copied
 // at the first call for each event.
@@ -37,7 +43,7 @@ func (c *Context[K]) Key() K {
 	if !c.keyed {
 		var zero K
 		c.key = zero // a codec may decode into memory that it finds
-		c.keyed = c.keys.decodeValue(c.op.Key(), &c.key) == nil
+		c.keyed = c.keys.decodeValue(c.op.Key(), unsafe.Pointer(&c.key)) == nil
 	}
 	return c.key
 }

@@ -2,14 +2,15 @@ package engine
 
 import (
 	"context"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
 
 // A call is a Do under way. It is reused; between send and completion it belongs to
 // the shard, but for key, event and block.
-type call[K comparable, S, E, R any] struct {
-	binding *binding[K, S, E, R]
+type call[K comparable, E, R any] struct {
+	binding *binding
 	slot    *shard.Slot
 	key     K
 	event   E
@@ -20,12 +21,12 @@ type call[K comparable, S, E, R any] struct {
 }
 
 // Refused takes the error of the event.
-func (c *call[K, S, E, R]) Refused(_ int, _ uint16, _, _ []byte, err error) { c.refused = err }
+func (c *call[K, E, R]) Refused(_ int, _ uint16, _, _ []byte, err error) { c.refused = err }
 
 // Released gives a call back whose caller did not wait for its end.
-func (c *call[K, S, E, R]) Released() { c.release() }
+func (c *call[K, E, R]) Released() { c.release() }
 
-func (c *call[K, S, E, R]) release() {
+func (c *call[K, E, R]) release() {
 	var key K
 	var event E
 	var value R
@@ -75,7 +76,7 @@ func (t *Table[K, S, E, R]) do(ctx context.Context, k K, e E, wait bool, ack Ack
 	if err := b.engine.admit(ctx, ack); err != nil {
 		return value, err
 	}
-	c, err := b.call()
+	c, err := callOf[K, E, R](b)
 	if err != nil {
 		return value, err
 	}
@@ -96,24 +97,25 @@ func (t *Table[K, S, E, R]) do(ctx context.Context, k K, e E, wait bool, ack Ack
 	return value, err
 }
 
-func (b *binding[K, S, E, R]) call() (*call[K, S, E, R], error) {
+// callOf returns a call that is not in use.
+func callOf[K comparable, E, R any](b *binding) (*call[K, E, R], error) {
 	slot, err := b.engine.slot(&b.calls, func(s *shard.Slot) shard.Sink {
-		return &call[K, S, E, R]{binding: b, slot: s}
+		return &call[K, E, R]{binding: b, slot: s}
 	})
 	if err != nil {
 		return nil, err
 	}
-	return slot.Sink.(*call[K, S, E, R]), nil
+	return slot.Sink.(*call[K, E, R]), nil
 }
 
 // send encodes the call and sends it as a block of one operation.
-func (c *call[K, S, E, R]) send(ctx context.Context, wait bool, ack Ack) (err error) {
+func (c *call[K, E, R]) send(ctx context.Context, wait bool, ack Ack) (err error) {
 	var hash uint64
 	block := append(c.block[:0], make([]byte, shard.BlockHeaderBytes)...)
 	if c.id == (EventID{}) {
-		c.block, hash, err = appendOp(c.binding, block, shard.KindEvent, &c.key, &c.event)
+		c.block, hash, err = c.binding.appendOp(block, shard.KindEvent, unsafe.Pointer(&c.key), unsafe.Pointer(&c.event))
 	} else {
-		c.block, hash, err = c.binding.appendOnce(block, &c.id, &c.key, &c.event)
+		c.block, hash, err = c.binding.appendOnce(block, &c.id, unsafe.Pointer(&c.key), unsafe.Pointer(&c.event))
 	}
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ const (
 const idsHeaderBytes = 8
 
 // extra returns the extras, which are made when they are needed first.
-func (st *store[K, S, E, R]) extra() *extras {
+func (st *store) extra() *extras {
 	if st.extras == nil {
 		st.extras = &extras{}
 	}
@@ -51,7 +51,7 @@ func (x *extras) bytes() int {
 }
 
 // skips says that an event that bears a stamp was done before, and answers it.
-func (st *store[K, S, E, R]) skips(op *shard.Operation, now int64) bool {
+func (st *store) skips(op *shard.Operation, now int64) bool {
 	switch op.Stamp {
 	case shard.StampID:
 		if a, known := st.recall(op, now); known {
@@ -73,8 +73,8 @@ func (st *store[K, S, E, R]) skips(op *shard.Operation, now int64) bool {
 
 // Known says whether an event that bears a stamp was done before, by the time now. There
 // need be no room in the log for it.
-func (p *program[K, S, E, R]) Known(op *shard.Operation, now int64) bool {
-	st := op.Store.(*store[K, S, E, R])
+func (k *keeper) Known(op *shard.Operation, now int64) bool {
+	st := op.Store.(*store)
 	switch op.Stamp {
 	case shard.StampID:
 		_, known := st.recall(op, now)
@@ -86,9 +86,9 @@ func (p *program[K, S, E, R]) Known(op *shard.Operation, now int64) bool {
 }
 
 // mark keeps what the stamp of an event that was done says.
-func (st *store[K, S, E, R]) mark(op *shard.Operation) {
+func (st *store) mark(op *shard.Operation) {
 	switch {
-	case st.program.binding.bare:
+	case st.keeper.binding.bare:
 	case op.Stamp == shard.StampID:
 		st.remember(op)
 	case op.Stamp == shard.StampOrigin:
@@ -146,7 +146,7 @@ func (f *frozenExtras) blocks(limit int, yield func(form uint8, entries uint32, 
 }
 
 // loadOrigins adds a block of origins.
-func (st *store[K, S, E, R]) loadOrigins(entries uint32, data []byte) error {
+func (st *store) loadOrigins(entries uint32, data []byte) error {
 	if int(entries) > 2*namesMax || len(data) != int(entries)*originBytes {
 		return fmt.Errorf("%w: %d origins in %d bytes", errEntry, entries, len(data))
 	}
@@ -163,8 +163,8 @@ func (st *store[K, S, E, R]) loadOrigins(entries uint32, data []byte) error {
 
 // loadIDs adds a block of ids. A table that remembers none any more lets go of them.
 // Answers of another type are lost.
-func (st *store[K, S, E, R]) loadIDs(entries uint32, data []byte) error {
-	b := st.program.binding
+func (st *store) loadIDs(entries uint32, data []byte) error {
+	b := st.keeper.binding
 	if len(data) < idsHeaderBytes {
 		return fmt.Errorf("%w: a block of ids has %d bytes", errEntry, len(data))
 	}

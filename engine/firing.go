@@ -15,27 +15,19 @@ func (e *Engine) fired(ctx context.Context) error {
 }
 
 // beginTime takes over the time of a run.
-func (p *program[K, S, E, R]) beginTime(r *shard.Run) {
-	p.context.now, p.context.clock = r.Now, r.Now
-	if p.binding.times.timed() {
-		p.run = r
-		if p.binding.times.stops {
-			p.context.clock -= r.Paused
+func (k *keeper) beginTime(r *shard.Run) {
+	k.occasion.now, k.occasion.clock = r.Now, r.Now
+	if k.binding.times.timed() {
+		k.run = r
+		if k.binding.times.stops {
+			k.occasion.clock -= r.Paused
 		}
 	}
 }
 
-// carryOut carries out an event or a firing.
-func (st *store[K, S, E, R]) carryOut(op *shard.Operation, replay bool) error {
-	if op.Kind == shard.KindFiring {
-		return st.fire(op)
-	}
-	return st.fold(op, replay)
-}
-
 // time keeps the times of a key behind an event.
-func (st *store[K, S, E, R]) time(op *shard.Operation, at unsafe.Pointer, found bool) {
-	t, c := st.times, &st.program.context
+func (st *store) time(op *shard.Operation, at unsafe.Pointer, found bool) {
+	t, c := st.times, st.keeper.occasion
 	if t.form.touched > 0 {
 		*word(at, t.form.touched) = c.clock
 	}
@@ -49,8 +41,8 @@ func (st *store[K, S, E, R]) time(op *shard.Operation, at unsafe.Pointer, found 
 }
 
 // setTimer sets the timer of a key as a function has asked.
-func (st *store[K, S, E, R]) setTimer(at unsafe.Pointer) {
-	r := &st.program.context.request
+func (st *store) setTimer(at unsafe.Pointer) {
+	r := &st.keeper.occasion.request
 	if st.times.form.timer == 0 {
 		return
 	}
@@ -63,7 +55,7 @@ func (st *store[K, S, E, R]) setTimer(at unsafe.Pointer) {
 }
 
 // sort puts the key of an operation where it belongs in the queue.
-func (st *store[K, S, E, R]) sort(op *shard.Operation, at unsafe.Pointer, found bool) {
+func (st *store) sort(op *shard.Operation, at unsafe.Pointer, found bool) {
 	t := st.times
 	due, _ := t.form.due(at)
 	if place := *t.form.place(at); place > 0 {
@@ -75,21 +67,21 @@ func (st *store[K, S, E, R]) sort(op *shard.Operation, at unsafe.Pointer, found 
 		}
 		t.put(dueKey{due: due, slot: slot, hash: uint32(op.Hash)})
 	}
-	st.program.run.Sooner(op.Part, st.Due())
+	st.keeper.run.Sooner(op.Part, st.Due())
 }
 
 // fire carries out a firing. What it says is due is over before the function is called.
-func (st *store[K, S, E, R]) fire(op *shard.Operation) error {
+func (st *store) fire(op *shard.Operation) error {
 	what, lapsed, err := shard.FiringOf(op)
 	if err != nil {
 		return err
 	}
 	at, found := st.find(op)
 	if !found {
-		return fmt.Errorf("%w: table %q does not have its key", shard.ErrFiring, st.program.binding.table.spec.Name)
+		return fmt.Errorf("%w: table %q does not have its key", shard.ErrFiring, st.keeper.binding.table.name)
 	}
-	st.program.context.begin(op)
-	st.program.context.renew()
+	st.keeper.occasion.begin(op)
+	st.keeper.occasion.renew()
 	if what == shard.FiringTimer {
 		return st.fireTimer(op, at, lapsed)
 	}
@@ -97,25 +89,21 @@ func (st *store[K, S, E, R]) fire(op *shard.Operation) error {
 }
 
 // fireTimer carries out a timer.
-func (st *store[K, S, E, R]) fireTimer(op *shard.Operation, at unsafe.Pointer, lapsed bool) error {
-	p := st.program
-	spec := &p.binding.table.spec
-	if spec.OnTimer == nil {
-		return fmt.Errorf("%w: table %q has no OnTimer; the program that wrote the log had one, and has to close the store", shard.ErrFiring, spec.Name)
+func (st *store) fireTimer(op *shard.Operation, at unsafe.Pointer, lapsed bool) error {
+	k := st.keeper
+	if table := k.binding.table; !table.timed {
+		return fmt.Errorf("%w: table %q has no OnTimer; the program that wrote the log had one, and has to close the store", shard.ErrFiring, table.name)
 	}
 	if !lapsed {
-		state := st.at(at)
-		if err := p.save(spec, state, true); err != nil {
+		if err := k.program.react(shard.FiringTimer, st.at(at)); err != nil {
 			return err
 		}
-		spec.OnTimer(&p.context, state)
-		p.undo = nil
 	}
 	if st.times != nil {
 		*word(at, st.times.form.timer) = 0
 	}
-	if p.context.deleted {
-		p.moved = true
+	if k.occasion.deleted {
+		k.moved = true
 		st.remove(op.Hash, op.Key(), at)
 		return nil
 	}
@@ -128,19 +116,15 @@ func (st *store[K, S, E, R]) fireTimer(op *shard.Operation, at unsafe.Pointer, l
 }
 
 // expire carries out the end of a key.
-func (st *store[K, S, E, R]) expire(op *shard.Operation, at unsafe.Pointer, lapsed bool) error {
-	p := st.program
-	spec := &p.binding.table.spec
-	if spec.OnExpire != nil && !lapsed {
-		state := st.at(at)
-		if err := p.save(spec, state, true); err != nil {
+func (st *store) expire(op *shard.Operation, at unsafe.Pointer, lapsed bool) error {
+	k := st.keeper
+	if !lapsed {
+		if err := k.program.react(shard.FiringExpiry, st.at(at)); err != nil {
 			return err
 		}
-		spec.OnExpire(&p.context, state)
-		p.undo = nil
 	}
-	if !p.context.request.kept {
-		p.moved = true
+	if !k.occasion.request.kept {
+		k.moved = true
 		st.remove(op.Hash, op.Key(), at)
 		return nil
 	}
@@ -149,7 +133,7 @@ func (st *store[K, S, E, R]) expire(op *shard.Operation, at unsafe.Pointer, laps
 	}
 	for _, since := range []uintptr{st.times.form.touched, st.times.form.made} {
 		if since > 0 {
-			*word(at, since) = p.context.clock
+			*word(at, since) = k.occasion.clock
 		}
 	}
 	st.setTimer(at)
@@ -158,7 +142,7 @@ func (st *store[K, S, E, R]) expire(op *shard.Operation, at unsafe.Pointer, laps
 }
 
 // paused is how far the table's clock is behind.
-func (b *binding[K, S, E, R]) paused() int64 {
+func (b *binding) paused() int64 {
 	if b.times.stops {
 		return b.engine.clock.Paused
 	}
@@ -166,7 +150,7 @@ func (b *binding[K, S, E, R]) paused() int64 {
 }
 
 // Due is when the first of the keys is due, or earlier.
-func (st *store[K, S, E, R]) Due() int64 {
+func (st *store) Due() int64 {
 	if st.times == nil {
 		return shard.Never
 	}
@@ -174,11 +158,11 @@ func (st *store[K, S, E, R]) Due() int64 {
 	if due >= timeMax {
 		return due
 	}
-	return due + st.program.binding.paused()
+	return due + st.keeper.binding.paused()
 }
 
 // Next looks at the key that is due first.
-func (st *store[K, S, E, R]) Next() (f shard.Firing, ok bool) {
+func (st *store) Next() (f shard.Firing, ok bool) {
 	slot, what, ok := st.times.next()
 	if !ok {
 		return f, false
@@ -190,7 +174,7 @@ func (st *store[K, S, E, R]) Next() (f shard.Firing, ok bool) {
 // Begin begins the times of keys that have none, because a program whose table had none has
 // made them: when the store is opened with the table's first TTL, and in every replay of
 // that again.
-func (st *store[K, S, E, R]) Begin(c shard.Clock) (begun bool) {
+func (st *store) Begin(c shard.Clock) (begun bool) {
 	if st.times == nil || !st.times.unset {
 		return false
 	}

@@ -24,9 +24,9 @@ import (
 //	n       key
 //	uvarint state bytes
 //	n       state, as its codec encodes it
-type image[K comparable, S any] struct {
-	key    *codec[K]
-	state  *codec[S]
+type image struct {
+	key    *codec
+	state  *codec
 	times  *timeForm // of the cells; nil: nothing is kept of time
 	clock  shard.Clock
 	rows   []byte // the times, if the states hold pointers
@@ -46,17 +46,19 @@ const (
 	formTimes   = 4 // see timeForm
 )
 
-// image returns the image, or a new one.
-func (p *program[K, S, E, R]) image(or shard.Image) *image[K, S] {
-	if img, ok := or.(*image[K, S]); ok {
-		return img
+// image returns the image, or a new one. It may have been one of another table.
+func (k *keeper) image(or shard.Image) *image {
+	img, ok := or.(*image)
+	if !ok {
+		img = new(image)
 	}
-	return &image[K, S]{key: &p.binding.key, state: &p.binding.state}
+	img.key, img.state, img.times = &k.binding.key, &k.binding.state, nil
+	return img
 }
 
 // Reserve makes ready memory for an image.
-func (p *program[K, S, E, R]) Reserve(into shard.Image, bytes int) shard.Image {
-	img := p.image(into)
+func (k *keeper) Reserve(into shard.Image, bytes int) shard.Image {
+	img := k.image(into)
 	if img.state.pointerFree {
 		img.slab.Reserve(bytes)
 	}
@@ -64,13 +66,13 @@ func (p *program[K, S, E, R]) Reserve(into shard.Image, bytes int) shard.Image {
 }
 
 // Freeze makes a copy of the store, in the memory of into if that is given.
-func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
-	img := st.program.image(into)
+func (st *store) Freeze(into shard.Image) shard.Image {
+	img := st.keeper.image(into)
 	img.err, img.rows = nil, img.rows[:0]
 	if st.times != nil {
-		img.times, img.clock = st.times.form, st.program.binding.engine.clock
+		img.times, img.clock = st.times.form, st.keeper.binding.engine.clock
 	}
-	img.extras.freeze(st.extras, st.program.binding.result.name)
+	img.extras.freeze(st.extras, st.keeper.binding.result.name)
 	if img.state.pointerFree {
 		st.slab.CopyTo(&img.slab)
 		img.bytes = st.slab.Bytes() + len(img.extras.ids)
@@ -90,7 +92,7 @@ func (st *store[K, S, E, R]) Freeze(into shard.Image) shard.Image {
 }
 
 // appendEntry appends one entry.
-func appendEntry[S any](dst, key []byte, state *codec[S], s *S) ([]byte, error) {
+func appendEntry(dst, key []byte, state *codec, s unsafe.Pointer) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(len(key)))
 	dst = append(dst, key...)
 	// The length comes first, so the state is encoded behind room for the longest.
@@ -112,7 +114,7 @@ func appendEntry[S any](dst, key []byte, state *codec[S], s *S) ([]byte, error) 
 const stateBytesMax = 2 << 20
 
 // Len is the number of keys.
-func (img *image[K, S]) Len() int {
+func (img *image) Len() int {
 	if img.state.pointerFree {
 		return img.slab.Len()
 	}
@@ -120,10 +122,10 @@ func (img *image[K, S]) Len() int {
 }
 
 // Bytes is about the encoded size.
-func (img *image[K, S]) Bytes() int { return img.bytes }
+func (img *image) Bytes() int { return img.bytes }
 
 // Blocks encodes all entries, and then the extras, in blocks of at most about limit bytes.
-func (img *image[K, S]) Blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
+func (img *image) Blocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	if img.err != nil {
 		return img.err
 	}
@@ -138,7 +140,7 @@ func (img *image[K, S]) Blocks(limit int, yield func(form uint8, entries uint32,
 }
 
 // entryBlocks encodes the keys and states.
-func (img *image[K, S]) entryBlocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
+func (img *image) entryBlocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	if !img.state.pointerFree {
 		return img.cut(limit, yield)
 	}
@@ -153,7 +155,7 @@ func (img *image[K, S]) entryBlocks(limit int, yield func(form uint8, entries ui
 	img.data = img.data[:0]
 	var err error
 	img.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		if img.data, err = appendEntry(img.data, key, img.state, (*S)(p)); err != nil {
+		if img.data, err = appendEntry(img.data, key, img.state, p); err != nil {
 			return false
 		}
 		if entries++; len(img.data) >= limit {
@@ -181,7 +183,7 @@ func cutRecords(data []byte, stride, limit int, yield func(form uint8, entries u
 }
 
 // cut hands out the encoded entries in blocks.
-func (img *image[K, S]) cut(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
+func (img *image) cut(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	start, entries := 0, uint32(0)
 	for i, end := range img.ends {
 		entries++
@@ -220,13 +222,13 @@ func takeField(data []byte) (field, rest []byte, err error) {
 }
 
 // Load adds the entries of a block to the store.
-func (st *store[K, S, E, R]) Load(form uint8, entries uint32, data []byte) error {
+func (st *store) Load(form uint8, entries uint32, data []byte) error {
 	switch {
-	case st.program.lifting != nil && (form == formEntries || form == formRecords):
+	case st.keeper.lifting != nil && (form == formEntries || form == formRecords):
 		return st.lift(form, entries, data)
 	case form == formEntries:
 		return st.loadEntries(entries, data)
-	case form == formRecords && st.program.binding.state.pointerFree:
+	case form == formRecords && st.keeper.binding.state.pointerFree:
 		return st.loadRecords(entries, data)
 	case form == formTimes:
 		return st.loadTimes(entries, data)
@@ -239,7 +241,7 @@ func (st *store[K, S, E, R]) Load(form uint8, entries uint32, data []byte) error
 }
 
 // loadRecords adds records, one by one where they cannot be taken as they are.
-func (st *store[K, S, E, R]) loadRecords(entries uint32, data []byte) error {
+func (st *store) loadRecords(entries uint32, data []byte) error {
 	if entries == 0 {
 		return nil
 	}
@@ -248,7 +250,7 @@ func (st *store[K, S, E, R]) loadRecords(entries uint32, data []byte) error {
 			return err
 		}
 	}
-	all, err := slab.EachRecord(int(entries), data, st.program.binding.stateBytes())
+	all, err := slab.EachRecord(int(entries), data, st.keeper.binding.stateBytes())
 	if err != nil {
 		return err
 	}
@@ -256,7 +258,7 @@ func (st *store[K, S, E, R]) loadRecords(entries uint32, data []byte) error {
 }
 
 // loadEach adds keys with their encoded states.
-func (st *store[K, S, E, R]) loadEach(all iter.Seq2[[]byte, []byte]) error {
+func (st *store) loadEach(all iter.Seq2[[]byte, []byte]) error {
 	for key, state := range all {
 		if err := st.loadEntry(key, state); err != nil {
 			return err
@@ -266,7 +268,7 @@ func (st *store[K, S, E, R]) loadEach(all iter.Seq2[[]byte, []byte]) error {
 }
 
 // loadEntries adds encoded entries.
-func (st *store[K, S, E, R]) loadEntries(entries uint32, data []byte) error {
+func (st *store) loadEntries(entries uint32, data []byte) error {
 	if err := st.reserve(entries, data); err != nil {
 		return err
 	}
@@ -287,8 +289,8 @@ func (st *store[K, S, E, R]) loadEntries(entries uint32, data []byte) error {
 }
 
 // loadEntry adds a key with an encoded state.
-func (st *store[K, S, E, R]) loadEntry(key, encoded []byte) error {
-	b := st.program.binding
+func (st *store) loadEntry(key, encoded []byte) error {
+	b := st.keeper.binding
 	p, twice := st.slab.Add(b.engine.routing.Hash(key, b.engine.routing.Seed), key)
 	if twice {
 		return fmt.Errorf("%w: a key is there twice", errEntry)
@@ -297,17 +299,17 @@ func (st *store[K, S, E, R]) loadEntry(key, encoded []byte) error {
 		st.times.unset = true
 	}
 	if err := st.loadState(p, encoded); err != nil {
-		if st.program.lifting != nil {
-			return fmt.Errorf("keyfold: table %q: the state of key %s: %w", b.table.spec.Name, b.show(key, true), err)
+		if st.keeper.lifting != nil {
+			return fmt.Errorf("keyfold: table %q: the state of key %s: %w", b.table.name, b.show(key, true), err)
 		}
-		return fmt.Errorf("keyfold: table %q: state: %w", b.table.spec.Name, err)
+		return fmt.Errorf("keyfold: table %q: state: %w", b.table.name, err)
 	}
 	return nil
 }
 
 // reserve makes room for as many entries like the first as data can hold, whatever
 // their count is said to be.
-func (st *store[K, S, E, R]) reserve(entries uint32, data []byte) error {
+func (st *store) reserve(entries uint32, data []byte) error {
 	if entries == 0 {
 		return nil
 	}
@@ -319,66 +321,44 @@ func (st *store[K, S, E, R]) reserve(entries uint32, data []byte) error {
 	return nil
 }
 
-// loadState sets the state of a key that is new, at p in the slab. One that is encoded
-// as it lies in memory is copied to its place.
-func (st *store[K, S, E, R]) loadState(p unsafe.Pointer, encoded []byte) error {
-	if st.program.lifting != nil {
-		return st.liftState(p, encoded)
+// loadState sets the state of a key that is new, at p in the slab, where it is to lie.
+func (st *store) loadState(p unsafe.Pointer, encoded []byte) error {
+	if lifting := st.keeper.lifting; lifting != nil {
+		return lifting.read(encoded, st.place(p))
 	}
-	state := &st.program.binding.state
-	if state.pointerFree && state.dense > 0 && state.dense == len(encoded) {
-		copy(unsafe.Slice((*byte)(p), state.dense), encoded)
-		return nil
-	}
-	var zero S
-	st.program.scratch = zero // a codec may decode into memory that it finds
-	if err := state.decodeValue(encoded, &st.program.scratch); err != nil {
-		return err
-	}
-	st.set(p, &st.program.scratch)
-	return nil
+	return st.keeper.binding.state.decodeValue(encoded, st.place(p))
 }
 
-// set sets the state of a key that is new, at p in the slab.
-func (st *store[K, S, E, R]) set(p unsafe.Pointer, s *S) {
-	if st.program.binding.state.pointerFree {
-		*(*S)(p) = *s
-		return
-	}
-	*(*cell)(p) = st.heap.put(s)
-}
-
-// each decodes the entries of an image until yield returns false.
-func (img *image[K, S]) each(yield func(k K, s *S) bool) error {
+// each decodes the entries of an image until yield returns false. Key and state are borrowed
+// until it returns, what they refer to is not.
+func (img *image) each(yield func(k, s unsafe.Pointer) bool) error {
 	if img.err != nil {
 		return img.err
 	}
+	k := img.key.new()
 	if !img.state.pointerFree {
-		return img.eachEncoded(yield)
+		return img.eachEncoded(k, img.state.new(), yield)
 	}
 	var err error
 	img.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		var k K
-		if err = img.key.decodeValue(key, &k); err != nil {
+		if err = img.key.renew(key, k); err != nil {
 			return false
 		}
-		return yield(k, (*S)(p))
+		return yield(k, p)
 	})
 	return err
 }
 
-func (img *image[K, S]) eachEncoded(yield func(k K, s *S) bool) error {
+func (img *image) eachEncoded(k, s unsafe.Pointer, yield func(k, s unsafe.Pointer) bool) error {
 	for rest := img.data; len(rest) > 0; {
 		key, encoded, behind, err := takeEntry(rest)
 		if err != nil {
 			return err
 		}
-		var k K
-		var s S
-		if err := errors.Join(img.key.decodeValue(key, &k), img.state.decodeValue(encoded, &s)); err != nil {
+		if err := errors.Join(img.key.renew(key, k), img.state.renew(encoded, s)); err != nil {
 			return err
 		}
-		if !yield(k, &s) {
+		if !yield(k, s) {
 			return nil
 		}
 		rest = behind

@@ -10,56 +10,56 @@ import (
 
 // stateReader makes a reader for states of a schema. same says that there is nothing to
 // do: bytes and meaning are those of the present.
-func (t *Table[K, S, E, R]) stateReader(from, present *schema) (r former[S], same bool, err error) {
-	rungs, _ := climb(t.spec.Upgrades, false, true, from.Version, present.Version)
+func (d *declaration) stateReader(from, present *schema) (r former, same bool, err error) {
+	rungs, _ := climb(d.upgrades, false, true, from.Version, present.Version)
 	if len(rungs) == 0 && from.State == present.State {
 		return r, true, nil
 	}
-	r, err = lift[S](rungs, sourceOf(t.spec.StateCodec), from.State)
+	r, err = d.state.lift(rungs, from.State)
 	return r, false, err
 }
 
 // eventReader makes a reader for events of a schema, as stateReader does.
-func (t *Table[K, S, E, R]) eventReader(from, present *schema) (r former[E], same bool, err error) {
-	rungs, err := climb(t.spec.Upgrades, true, false, from.Version, present.Version)
+func (d *declaration) eventReader(from, present *schema) (r former, same bool, err error) {
+	rungs, err := climb(d.upgrades, true, false, from.Version, present.Version)
 	if err != nil {
 		return r, false, err
 	}
 	if len(rungs) == 0 && from.Event == present.Event {
 		return r, true, nil
 	}
-	r, err = lift[E](rungs, sourceOf(t.spec.EventCodec), from.Event)
+	r, err = d.event.lift(rungs, from.Event)
 	return r, false, err
 }
 
 // lifts says what of other schemas can be lifted to that of the table.
-func (t *Table[K, S, E, R]) lifts(present *schema) lifts {
+func (d *declaration) lifts(present *schema) lifts {
 	return lifts{
 		state: func(from *schema) (same bool, err error) {
-			_, same, err = t.stateReader(from, present)
+			_, same, err = d.stateReader(from, present)
 			return same, err
 		},
 		event: func(from *schema) (same bool, err error) {
-			_, same, err = t.eventReader(from, present)
+			_, same, err = d.eventReader(from, present)
 			return same, err
 		},
 	}
 }
 
 // A lifting is what a program does with states that were written under an older schema.
-type lifting[S any] struct {
-	former[S]
+type lifting struct {
+	former
 	from *schema
 	err  error // why there is no reader
 }
 
 // Under makes the program ready for what was written under a schema of the table.
-func (p *program[K, S, E, R]) Under(number uint32) (unplayable, err error) {
-	b := p.binding
-	p.lifting, p.events = nil, &b.event
+func (k *keeper) Under(number uint32) (unplayable, err error) {
+	b := k.binding
+	k.lifting, k.events = nil, &b.event
 	from, present := b.entry.of(number), b.entry.present()
 	if from == nil {
-		return nil, fmt.Errorf("table %q has no schema %d", b.table.spec.Name, number)
+		return nil, fmt.Errorf("table %q has no schema %d", b.table.name, number)
 	}
 	if from == present {
 		return nil, nil
@@ -69,16 +69,15 @@ func (p *program[K, S, E, R]) Under(number uint32) (unplayable, err error) {
 		err = b.entry.unliftable(from, present, err)
 	}
 	if !same {
-		p.lifting = &lifting[S]{states, from, err}
+		k.lifting = &lifting{states, from, err}
 	}
 	events, same, err := b.table.eventReader(from, present)
 	if err != nil {
 		return b.entry.unplayable(from, present, err), nil
 	}
 	if !same {
-		var zero E
-		p.events = &codec[E]{decode: func(src []byte, e *E) error {
-			*e = zero
+		k.events = &codec{decode: func(src []byte, e unsafe.Pointer) error {
+			b.event.at(e).SetZero()
 			return events.read(src, e)
 		}}
 	}
@@ -86,14 +85,14 @@ func (p *program[K, S, E, R]) Under(number uint32) (unplayable, err error) {
 }
 
 // lift adds the states of a block that was written under an older schema.
-func (st *store[K, S, E, R]) lift(form uint8, entries uint32, data []byte) (err error) {
-	b, lifting := st.program.binding, st.program.lifting
+func (st *store) lift(form uint8, entries uint32, data []byte) (err error) {
+	b, lifting := st.keeper.binding, st.keeper.lifting
 	if lifting.err != nil {
 		return lifting.err
 	}
 	defer func() {
 		if panicked := (*PanicError)(nil); errors.As(err, &panicked) {
-			err = fmt.Errorf("keyfold: table %q: its states of version %d: %w", b.table.spec.Name, lifting.from.Version, err)
+			err = fmt.Errorf("keyfold: table %q: its states of version %d: %w", b.table.name, lifting.from.Version, err)
 		}
 	}()
 	defer caught(&err)
@@ -109,15 +108,4 @@ func (st *store[K, S, E, R]) lift(form uint8, entries uint32, data []byte) (err 
 		return err
 	}
 	return st.loadEach(all)
-}
-
-// liftState sets the state of a key that is new, at p in the slab.
-func (st *store[K, S, E, R]) liftState(p unsafe.Pointer, encoded []byte) error {
-	var zero S
-	st.program.scratch = zero
-	if err := st.program.lifting.read(encoded, &st.program.scratch); err != nil {
-		return err
-	}
-	st.set(p, &st.program.scratch)
-	return nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"reflect"
 	"testing"
 	"unsafe"
 
@@ -8,10 +9,9 @@ import (
 )
 
 func TestStoresBeginAtCacheLines(t *testing.T) {
-	b := &binding[string, int64, int64, int64]{engine: &Engine{memory: slab.NewArena()}}
-	p := &program[string, int64, int64, int64]{binding: b}
+	k := &keeper{binding: &binding{engine: &Engine{memory: slab.NewArena()}, state: codec{typ: reflect.TypeFor[int64]()}}}
 	for range 100 {
-		st := p.NewStore().(*store[string, int64, int64, int64])
+		st := k.NewStore().(*store)
 		if uintptr(unsafe.Pointer(st))%64 != 0 || unsafe.Sizeof(*st) != 192 {
 			t.Fatalf("a store of %d bytes at %p", unsafe.Sizeof(*st), st)
 		}

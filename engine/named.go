@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -31,14 +32,14 @@ type named struct {
 }
 
 // openNamed takes a name for a producer.
-func (b *binding[K, S, E, R]) openNamed(name string, ack Ack) (*named, error) {
+func (b *binding) openNamed(name string, ack Ack) (*named, error) {
 	if ack != Durable {
 		return nil, fmt.Errorf("keyfold: producer %q has a name, so its Ack must be Durable", name)
 	}
 	if b.engine.inside() {
 		return nil, ErrInside
 	}
-	s, err := b.engine.openStream(context.Background(), kindProducer, b.table.spec.Name, name)
+	s, err := b.engine.openStream(context.Background(), kindProducer, b.table.name, name)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +120,7 @@ func (p *Producer[K, S, E, R]) beginNamed(ctx context.Context, sequence uint64) 
 // putNamed puts the event that is being sent into a buffer.
 func (p *Producer[K, S, E, R]) putNamed(index int, hash uint64, key []byte) error {
 	n := p.name
-	err := p.binding.putOrigin(&p.buffers[index], hash, key, n.stream.origin, n.now, &p.event)
+	err := p.binding.putOrigin(&p.buffers[index], hash, key, n.stream.origin, n.now, unsafe.Pointer(&p.event))
 	if err == nil {
 		n.last = n.now
 	}
@@ -180,7 +181,7 @@ func (r *reader[K, S, E, R]) name(ctx context.Context) error {
 	if o.Ack != Durable {
 		return fmt.Errorf("keyfold: source %q has a name, so its Ack must be Durable", o.Name)
 	}
-	s, err := b.engine.openStream(ctx, kindSource, b.table.spec.Name, sourceName(o.Name, o.Partition))
+	s, err := b.engine.openStream(ctx, kindSource, b.table.name, sourceName(o.Name, o.Partition))
 	if err != nil {
 		return err
 	}
@@ -213,14 +214,14 @@ func (r *reader[K, S, E, R]) encodeNamed() {
 				return
 			}
 		}
-		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], &record.Key)
+		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], unsafe.Pointer(&record.Key))
 		r.scratch = longer
 		if err == nil {
 			o := &r.feed.outlets[r.binding.engine.shardOf(r.route, hash)]
 			if len(o.block) >= blockTargetBytes {
 				return
 			}
-			if err = r.binding.putOrigin(&o.buffer, hash, key, r.feed.scribe.stream.origin, offset+1, &record.Event); err == nil {
+			if err = r.binding.putOrigin(&o.buffer, hash, key, r.feed.scribe.stream.origin, offset+1, unsafe.Pointer(&record.Event)); err == nil {
 				o.queued++
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"time"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -111,15 +112,15 @@ func (t *Table[K, S, E, R]) DoOnce(ctx context.Context, id EventID, k K, e E, ac
 // PutOnce adds an event to the batch that is done once for its id, as by DoOnce.
 func (t *Table[K, S, E, R]) PutOnce(b *Batch, id EventID, k K, e E, out *Result[R]) {
 	t.Put(b, k, e, out)
-	p := b.items[len(b.items)-1].(*put[K, S, E, R])
+	p := b.items[len(b.items)-1].(*put[K, E, R])
 	p.id, p.once = id, true
 }
 
 // appendOnce appends an event with an id to a block.
-func (b *binding[K, S, E, R]) appendOnce(block []byte, id *EventID, k *K, e *E) ([]byte, uint64, error) {
+func (b *binding) appendOnce(block []byte, id *EventID, k, e unsafe.Pointer) ([]byte, uint64, error) {
 	switch {
 	case !b.once.on():
-		return block, 0, fmt.Errorf("%w: table %q", ErrOnceOff, b.table.spec.Name)
+		return block, 0, fmt.Errorf("%w: table %q", ErrOnceOff, b.table.name)
 	case *id == EventID{}:
 		return block, 0, ErrNoID
 	}
@@ -135,7 +136,7 @@ func (b *binding[K, S, E, R]) appendOnce(block []byte, id *EventID, k *K, e *E) 
 
 // appendStamped appends an event with a stamp to a block. After an error the block is as
 // it was.
-func (b *binding[K, S, E, R]) appendStamped(block []byte, hash uint64, key []byte, stamp shard.Stamp, front *[shard.StampBytes]byte, e *E) ([]byte, error) {
+func (b *binding) appendStamped(block []byte, hash uint64, key []byte, stamp shard.Stamp, front *[shard.StampBytes]byte, e unsafe.Pointer) ([]byte, error) {
 	at := len(block)
 	longer := append(shard.BeginOp(block, hash, stamp.On(b.id), shard.KindEvent, key), front[:]...)
 	if b.event.dense > 0 {
@@ -143,7 +144,7 @@ func (b *binding[K, S, E, R]) appendStamped(block []byte, hash uint64, key []byt
 	} else {
 		var err error
 		if longer, err = b.event.append(longer, e); err != nil {
-			return block, encodeError(b.table.spec.Name, "event", err)
+			return block, encodeError(b.table.name, "event", err)
 		}
 	}
 	longer, n := shard.EndOp(longer, at)
@@ -155,61 +156,58 @@ func (b *binding[K, S, E, R]) appendStamped(block []byte, hash uint64, key []byt
 
 // fingerprint is what is remembered of the id of an event: the id and the key, hashed
 // under the seed of the store.
-func (p *program[K, S, E, R]) fingerprint(op *shard.Operation) recent.ID {
-	h := xxh3.Hash128Seed(op.KeyAndStamp(), p.binding.engine.routing.Seed)
+func (k *keeper) fingerprint(op *shard.Operation) recent.ID {
+	h := xxh3.Hash128Seed(op.KeyAndStamp(), k.binding.engine.routing.Seed)
 	return recent.ID{h.Lo, h.Hi}
 }
 
 // recall returns what was answered to the event when it was done before the time now.
-func (st *store[K, S, E, R]) recall(op *shard.Operation, now int64) (recent.Answer, bool) {
-	if st.extras == nil || !st.program.binding.once.on() {
+func (st *store) recall(op *shard.Operation, now int64) (recent.Answer, bool) {
+	if st.extras == nil || !st.keeper.binding.once.on() {
 		return recent.Answer{}, false
 	}
-	a, ok := st.extras.ids.Find(st.program.fingerprint(op))
-	if limit := st.program.binding.once.For; ok && limit > 0 && now-a.Time > int64(limit) {
+	a, ok := st.extras.ids.Find(st.keeper.fingerprint(op))
+	if limit := st.keeper.binding.once.For; ok && limit > 0 && now-a.Time > int64(limit) {
 		return recent.Answer{}, false
 	}
 	return a, ok
 }
 
 // again gives the first answer to whoever has sent an event again.
-func (st *store[K, S, E, R]) again(op *shard.Operation, a recent.Answer) {
+func (st *store) again(op *shard.Operation, a recent.Answer) {
 	op.Kind = shard.KindSkipped
 	if op.Sink == nil {
 		return
 	}
 	op.Err = ErrAnswerLost // also if the codec does not return: the event was done
-	var result R
-	if !a.Lost && st.program.binding.result.decodeValue(a.Bytes, &result) == nil {
+	if !a.Lost && st.keeper.program.repeat(op, a.Bytes) {
 		op.Err = nil
-		deliver(op, st.program, result)
 	}
 }
 
-// answer encodes what Apply has answered, to be remembered.
-func (p *program[K, S, E, R]) answer(result R) {
-	p.answered = recent.Answer{Time: p.context.now, Lost: true}
-	if !p.binding.once.on() {
+// keepAnswer encodes what Apply has answered, to be remembered.
+func (k *keeper) keepAnswer(result unsafe.Pointer) {
+	k.answered = recent.Answer{Time: k.occasion.now, Lost: true}
+	if !k.binding.once.on() {
 		return
 	}
-	p.result = result // not behind a pointer to what Apply has returned: that would escape
-	encoded, err := p.binding.result.append(p.encoded[:0], &p.result)
-	if p.encoded = encoded; err == nil && len(encoded) <= answerBytesMax {
-		p.answered.Bytes, p.answered.Lost = encoded, false
+	encoded, err := k.binding.result.append(k.encoded[:0], result)
+	if k.encoded = encoded; err == nil && len(encoded) <= answerBytesMax {
+		k.answered.Bytes, k.answered.Lost = encoded, false
 	}
 }
 
 // remember keeps the id of an event that was done, with its answer. What it forgets for
 // it depends on nothing but the log.
-func (st *store[K, S, E, R]) remember(op *shard.Operation) {
-	once := &st.program.binding.once
+func (st *store) remember(op *shard.Operation) {
+	once := &st.keeper.binding.once
 	if !once.on() {
 		return
 	}
 	ids := &st.extra().ids
 	if once.For > 0 {
 		for range expiriesMax {
-			if oldest, ok := ids.Oldest(); !ok || st.program.context.now-oldest <= int64(once.For) {
+			if oldest, ok := ids.Oldest(); !ok || st.keeper.occasion.now-oldest <= int64(once.For) {
 				break
 			}
 			ids.DropOldest()
@@ -218,5 +216,5 @@ func (st *store[K, S, E, R]) remember(op *shard.Operation) {
 	for ids.Len() >= once.IDs {
 		ids.DropOldest()
 	}
-	ids.Add(st.program.fingerprint(op), st.program.answered)
+	ids.Add(st.keeper.fingerprint(op), st.keeper.answered)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -272,7 +273,7 @@ func originOf(op *shard.Operation) (id, sequence uint64) {
 
 // putOrigin adds an event with its place in a stream to a buffer. After an error the
 // buffer is as it was.
-func (b *binding[K, S, E, R]) putOrigin(to *buffer, hash uint64, key []byte, origin, sequence uint64, e *E) (err error) {
+func (b *binding) putOrigin(to *buffer, hash uint64, key []byte, origin, sequence uint64, e unsafe.Pointer) (err error) {
 	var front [shard.StampBytes]byte
 	binary.LittleEndian.PutUint64(front[:], origin)
 	binary.LittleEndian.PutUint64(front[8:], sequence)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/internal/ring"
 	"github.com/keyfold/keyfold/shard"
@@ -46,7 +47,7 @@ const (
 //
 // A Producer must be used by one goroutine at a time. It must be closed.
 type Producer[K comparable, S, E, R any] struct {
-	binding *binding[K, S, E, R]
+	binding *binding
 	options ProducerOptions[K, E]
 	slot    *shard.Slot
 	route   *route
@@ -170,7 +171,7 @@ func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e
 		}
 	}
 	p.key, p.event = k, e
-	longer, key, hash, err := p.binding.encodeKey(p.scratch[:1], &p.key)
+	longer, key, hash, err := p.binding.encodeKey(p.scratch[:1], unsafe.Pointer(&p.key))
 	p.scratch = longer
 	if err != nil {
 		return err
@@ -188,7 +189,7 @@ func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e
 	if p.name != nil {
 		err = p.putNamed(index, hash, key)
 	} else {
-		err = p.binding.put(&p.buffers[index], hash, key, &p.event)
+		err = p.binding.put(&p.buffers[index], hash, key, unsafe.Pointer(&p.event))
 	}
 	if err != nil {
 		return err
@@ -324,7 +325,7 @@ func (p *Producer[K, S, E, R]) handBack() {
 		}
 		var k K
 		var e E
-		err := errors.Join(p.binding.key.decode(r.key, &k), p.binding.event.decode(r.event, &e))
+		err := errors.Join(p.binding.key.decode(r.key, unsafe.Pointer(&k)), p.binding.event.decode(r.event, unsafe.Pointer(&e)))
 		if err != nil {
 			p.fail(fmt.Errorf("%w; and the event could not be handed back: %w", r.err, err))
 			continue

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/shard"
 )
@@ -40,7 +41,7 @@ func (r *lookup[K, S]) release() {
 
 // take runs on the shard: it copies the state, or shows it to the view. state is nil
 // for a key that has none.
-func (r *lookup[K, S]) take(codec *codec[S], clone func(*S) S, state *S) (err error) {
+func (r *lookup[K, S]) take(codec *codec, clone func(*S) S, state *S) (err error) {
 	r.found = state != nil
 	switch {
 	case !r.found:
@@ -53,7 +54,7 @@ func (r *lookup[K, S]) take(codec *codec[S], clone func(*S) S, state *S) (err er
 }
 
 // copyState makes a copy that shares no memory with the state.
-func copyState[S any](codec *codec[S], clone func(*S) S, state *S) (S, error) {
+func copyState[S any](codec *codec, clone func(*S) S, state *S) (S, error) {
 	switch {
 	case codec.pointerFree:
 		return *state, nil
@@ -65,10 +66,10 @@ func copyState[S any](codec *codec[S], clone func(*S) S, state *S) (S, error) {
 
 // recode copies a state by encoding and decoding it. It stands apart because what it
 // decodes into is allocated, which those who copy without it must not pay for.
-func recode[S any](codec *codec[S], state *S) (copied S, err error) {
-	encoded, err := codec.append(nil, state)
+func recode[S any](codec *codec, state *S) (copied S, err error) {
+	encoded, err := codec.append(nil, unsafe.Pointer(state))
 	if err == nil {
-		err = codec.decode(encoded, &copied)
+		err = codec.decode(encoded, unsafe.Pointer(&copied))
 	}
 	return copied, err
 }
@@ -103,12 +104,12 @@ func (t *Table[K, S, E, R]) read(ctx context.Context, k K, view func(*S), option
 	if err := b.engine.admit(ctx, ack); err != nil {
 		return err
 	}
-	r, err := b.lookup()
+	r, err := lookupOf[K, S](b)
 	if err != nil {
 		return err
 	}
 	r.key, r.view = k, view
-	if err := b.sendLookup(ctx, r, ack); err != nil {
+	if err := r.send(ctx, b, ack); err != nil {
 		r.release()
 		return err
 	}
@@ -135,7 +136,8 @@ func readAck(options []ReadOption) Ack {
 	return Applied
 }
 
-func (b *binding[K, S, E, R]) lookup() (*lookup[K, S], error) {
+// lookupOf returns a lookup that is not in use.
+func lookupOf[K comparable, S any](b *binding) (*lookup[K, S], error) {
 	slot, err := b.engine.slot(&b.lookups, func(s *shard.Slot) shard.Sink {
 		return &lookup[K, S]{free: &b.lookups, slot: s}
 	})
@@ -145,10 +147,10 @@ func (b *binding[K, S, E, R]) lookup() (*lookup[K, S], error) {
 	return slot.Sink.(*lookup[K, S]), nil
 }
 
-func (b *binding[K, S, E, R]) sendLookup(ctx context.Context, r *lookup[K, S], ack Ack) (err error) {
+func (r *lookup[K, S]) send(ctx context.Context, b *binding, ack Ack) (err error) {
 	var hash uint64
 	block := append(r.block[:0], make([]byte, shard.BlockHeaderBytes)...)
-	if r.block, hash, err = appendOp(b, block, shard.KindRead, &r.key, nil); err != nil {
+	if r.block, hash, err = b.appendOp(block, shard.KindRead, unsafe.Pointer(&r.key), nil); err != nil {
 		return err
 	}
 	shard.PutBlockHeader(r.block, r.slot.Arm(), 1, ack.level())

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"unsafe"
 
 	"github.com/keyfold/keyfold/internal/ring"
 	"github.com/keyfold/keyfold/shard"
@@ -20,7 +21,7 @@ const (
 // A reader is the side of a feed that belongs to the shard that polls it.
 type reader[K comparable, S, E, R any] struct {
 	feed    *Feed
-	binding *binding[K, S, E, R]
+	binding *binding
 	source  Source[K, E]
 	options SourceOptions[K, E]
 	home    int // the shard that polls
@@ -112,7 +113,7 @@ func (r *reader[K, S, E, R]) waiting() shard.FeedState {
 func (r *reader[K, S, E, R]) read() bool {
 	n, err := r.source.Poll(r.records)
 	if n < 0 || n > len(r.records) {
-		n, err = 0, fmt.Errorf("keyfold: table %q: Poll of a source returned %d for %d records", r.binding.table.spec.Name, n, len(r.records))
+		n, err = 0, fmt.Errorf("keyfold: table %q: Poll of a source returned %d for %d records", r.binding.table.name, n, len(r.records))
 	}
 	r.next, r.filled = 0, n
 	r.feed.polled.Add(uint64(n))
@@ -157,19 +158,19 @@ func (r *reader[K, S, E, R]) encodeDense() {
 	routing, owner, outlets := &b.engine.routing, r.route.owner, r.feed.outlets
 	for ; r.next < r.filled; r.next++ {
 		record := &r.records[r.next]
-		key := b.denseKey(&record.Key)
+		key := b.denseKey(unsafe.Pointer(&record.Key))
 		hash := routing.Hash(key, routing.Seed)
 		index := int(owner[routing.Partition(hash)])
 		o := &outlets[index]
 		if index == r.home && own != nil {
-			own.Add(hash, key, b.denseEvent(&record.Event))
+			own.Add(hash, key, b.denseEvent(unsafe.Pointer(&record.Event)))
 			o.queued++
 			continue
 		}
 		if len(o.block) >= blockTargetBytes {
 			return
 		}
-		_ = b.put(&o.buffer, hash, key, &record.Event) // what is dense is never refused
+		_ = b.put(&o.buffer, hash, key, unsafe.Pointer(&record.Event)) // what is dense is never refused
 		o.queued++
 	}
 }
@@ -178,14 +179,14 @@ func (r *reader[K, S, E, R]) encodeDense() {
 func (r *reader[K, S, E, R]) encodeAny() {
 	for ; r.next < r.filled; r.next++ {
 		record := &r.records[r.next]
-		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], &record.Key)
+		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], unsafe.Pointer(&record.Key))
 		r.scratch = longer
 		if err == nil {
 			o := &r.feed.outlets[r.binding.engine.shardOf(r.route, hash)]
 			if len(o.block) >= blockTargetBytes {
 				return
 			}
-			if err = r.binding.put(&o.buffer, hash, key, &record.Event); err == nil {
+			if err = r.binding.put(&o.buffer, hash, key, unsafe.Pointer(&record.Event)); err == nil {
 				o.queued++
 			}
 		}
@@ -319,7 +320,7 @@ func (r *reader[K, S, E, R]) tell() {
 
 func (r *reader[K, S, E, R]) handBack(refusal refusal) {
 	var record Record[K, E]
-	err := errors.Join(r.binding.key.decode(refusal.key, &record.Key), r.binding.event.decode(refusal.event, &record.Event))
+	err := errors.Join(r.binding.key.decode(refusal.key, unsafe.Pointer(&record.Key)), r.binding.event.decode(refusal.event, unsafe.Pointer(&record.Event)))
 	if err != nil {
 		r.fail(fmt.Errorf("%w; and the event could not be handed back: %w", refusal.err, err))
 		return

@@ -145,13 +145,9 @@ func (e *Engine) addHot(s *Stats, index int, hot []hotkeys.Key) {
 }
 
 // show returns an encoded key as text.
-func (b *binding[K, S, E, R]) show(key []byte, whole bool) string {
-	var k K
+func (b *binding) show(key []byte, whole bool) string {
 	if !whole {
 		return fmt.Sprintf("%x...", key)
 	}
-	if err := b.key.decodeValue(key, &k); err != nil {
-		return fmt.Sprintf("%x", key)
-	}
-	return fmt.Sprint(k)
+	return b.key.show(key)
 }

@@ -1,15 +1,6 @@
 package engine
 
-import (
-	"errors"
-	"fmt"
-	"strings"
-	"sync/atomic"
-	"unicode/utf8"
-	"unsafe"
-
-	"github.com/keyfold/keyfold/shard"
-)
+import "github.com/keyfold/keyfold/shard"
 
 // A Spec declares a table: a map from keys K to states S that only events E change.
 // R is what Apply answers.
@@ -89,17 +80,20 @@ type Codec[T any] interface {
 // at a time; before Open and after Close its calls return ErrClosed. It is safe for
 // concurrent use.
 type Table[K comparable, S, E, R any] struct {
-	spec   Spec[K, S, E, R]
-	hidden bool // it is the engine's own
-	// open is what the table is while its engine is open; attach publishes it to the
-	// calls.
-	open  atomic.Pointer[binding[K, S, E, R]]
-	taken atomic.Bool // attach's swap keeps other engines out
+	spec Spec[K, S, E, R]
+	declaration
 }
 
 // NewTable declares a table. What is wrong with spec is an error of Open.
 func NewTable[K comparable, S, E, R any](spec Spec[K, S, E, R]) *Table[K, S, E, R] {
-	return &Table[K, S, E, R]{spec: spec}
+	t := &Table[K, S, E, R]{spec: spec}
+	t.declaration = declaration{
+		name: spec.Name, version: spec.Version, upgrades: spec.Upgrades, ttl: spec.TTL, once: spec.Once,
+		key: elementOf(spec.KeyCodec), state: elementOf(spec.StateCodec), event: elementOf(spec.EventCodec), result: elementOf(spec.ResultCodec),
+		applies: spec.Apply != nil, timed: spec.OnTimer != nil, expires: spec.OnExpire != nil,
+		program: func(b *binding) shard.Program { return newProgram(&t.spec, b) },
+	}
+	return t
 }
 
 // Fold declares a table by its name and its fold function alone.
@@ -128,109 +122,4 @@ type Definition interface {
 	describe() (tableEntry, lifts, error)
 	attach(e *Engine, id uint16) (attachment, error)
 	detach()
-}
-
-// nameBytesMax is the length of the longest table name.
-const nameBytesMax = 255
-
-// describe checks the declaration and says what the manifest holds of it.
-func (t *Table[K, S, E, R]) describe() (tableEntry, lifts, error) {
-	entry, err := t.entry()
-	if err != nil {
-		return entry, lifts{}, err
-	}
-	return entry, t.lifts(entry.present()), nil
-}
-
-func (t *Table[K, S, E, R]) entry() (tableEntry, error) {
-	spec := &t.spec
-	if spec.Name == "" || len(spec.Name) > nameBytesMax {
-		return tableEntry{}, fmt.Errorf("keyfold: a table needs a name of 1 to %d bytes, not %q", nameBytesMax, spec.Name)
-	}
-	if !utf8.ValidString(spec.Name) {
-		return tableEntry{}, fmt.Errorf("keyfold: the name of table %q must be UTF-8: it is shown as text, by metrics for example", spec.Name)
-	}
-	if strings.HasPrefix(spec.Name, reservedPrefix) && !t.hidden {
-		return tableEntry{}, fmt.Errorf("keyfold: table %q: names that begin with %q are the engine's own", spec.Name, reservedPrefix)
-	}
-	if spec.Apply == nil {
-		return tableEntry{}, fmt.Errorf("keyfold: table %q has no Apply", spec.Name)
-	}
-	if err := spec.checkTimes(); err != nil {
-		return tableEntry{}, err
-	}
-	key, keyErr := keyCodec(spec.KeyCodec)
-	state, stateErr := valueCodec(spec.StateCodec, "StateCodec")
-	event, eventErr := valueCodec(spec.EventCodec, "EventCodec")
-	if err := errors.Join(keyErr, stateErr, eventErr, spec.checkOnce(), checkUpgrades(spec.Upgrades, spec.Version)); err != nil {
-		return tableEntry{}, fmt.Errorf("keyfold: table %q: %w", spec.Name, err)
-	}
-	present := schema{Version: spec.Version, Key: key.name, State: state.name, Event: event.name}
-	entry := tableEntry{Name: spec.Name, Schemas: []schema{present}}
-	var s S
-	if size := int(unsafe.Sizeof(s)); state.pointerFree && size > stateBytesMax {
-		return entry, fmt.Errorf("%w: table %q: a state has %d bytes, at most %d can be kept", ErrTooLarge, spec.Name, size, stateBytesMax)
-	}
-	for _, layout := range []string{present.Key, present.State, present.Event} {
-		if len(layout) > layoutBytesMax {
-			return entry, fmt.Errorf("%w: table %q: the description of a type has %d bytes, at most %d can be kept; give the Spec a codec", ErrTooLarge, spec.Name, len(layout), layoutBytesMax)
-		}
-	}
-	return entry, nil
-}
-
-// checkOnce says why ids cannot be remembered as the spec says.
-func (spec *Spec[K, S, E, R]) checkOnce() error {
-	once, err := spec.Once.complete()
-	if err == nil && once.on() {
-		_, err = valueCodec(spec.ResultCodec, "ResultCodec")
-	}
-	return err
-}
-
-// layoutBytesMax is the length of the longest description of a type in the manifest.
-const layoutBytesMax = 60_000
-
-// bound returns the open binding, or why there is none.
-func (t *Table[K, S, E, R]) bound() (*binding[K, S, E, R], error) {
-	if b := t.open.Load(); b != nil {
-		return b, nil
-	}
-	return nil, ErrClosed
-}
-
-// attach takes the table for an engine. Its calls work from ready on.
-func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
-	if !t.taken.CompareAndSwap(false, true) {
-		return nil, fmt.Errorf("%w: %q", ErrTableInUse, t.spec.Name)
-	}
-	b := t.bind(e, id, e.manifest.Tables[id])
-	b.times = newTimeForm(b.stateBytes(), t.spec.TTL, t.spec.OnTimer != nil)
-	if b.once, _ = t.spec.Once.complete(); b.once.on() {
-		b.result, _ = valueCodec(t.spec.ResultCodec, "ResultCodec")
-	}
-	b.keyMax, b.eventMax = e.options.KeyBytesMax, e.options.EventBytesMax
-	if t.hidden { // what the engine writes for itself is not for the user to bound
-		b.keyMax, b.eventMax = max(b.keyMax, 2*positionBytesMax), max(b.eventMax, positionBytesMax)
-	}
-	b.dense = b.key.dense > 0 && b.key.dense <= b.keyMax && b.event.dense > 0 && b.event.dense <= b.eventMax
-	if b.dense {
-		b.form = shard.NewOpForm(id, b.key.dense, b.event.dense)
-	}
-	return b, nil
-}
-
-// bind makes a binding that keeps states and nothing beside them.
-func (t *Table[K, S, E, R]) bind(e *Engine, id uint16, entry tableEntry) *binding[K, S, E, R] {
-	b := &binding[K, S, E, R]{table: t, engine: e, id: id, entry: entry}
-	b.key, _ = keyCodec(t.spec.KeyCodec)
-	b.state, _ = valueCodec(t.spec.StateCodec, "StateCodec")
-	b.event, _ = valueCodec(t.spec.EventCodec, "EventCodec")
-	return b
-}
-
-// detach gives the table back.
-func (t *Table[K, S, E, R]) detach() {
-	t.open.Store(nil)
-	t.taken.Store(false)
 }

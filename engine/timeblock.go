@@ -64,7 +64,7 @@ func withoutTimes(dst, records []byte, stride int, f *timeForm) []byte {
 }
 
 // timeBlocks encodes the times.
-func (img *image[K, S]) timeBlocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
+func (img *image) timeBlocks(limit int, yield func(form uint8, entries uint32, data []byte) error) error {
 	row := 8 * img.times.words
 	rows := max(1, limit/row)
 	for first := 0; first < img.Len(); first += rows {
@@ -88,7 +88,7 @@ func (img *image[K, S]) timeBlocks(limit int, yield func(form uint8, entries uin
 }
 
 // loadTimes takes the times of a block over, as far as the table keeps them.
-func (st *store[K, S, E, R]) loadTimes(rows uint32, block []byte) error {
+func (st *store) loadTimes(rows uint32, block []byte) error {
 	if len(block) < timeBlockHeaderBytes {
 		return errEntry
 	}

@@ -41,19 +41,19 @@ const (
 // durationMax is the longest time that a key can live.
 const durationMax = 100 * 365 * 24 * time.Hour
 
-// check says what is wrong with the times of a table.
-func (s *Spec[K, S, E, R]) checkTimes() error {
-	t := &s.TTL
-	for name, d := range map[string]time.Duration{"Idle": t.Idle, "Age": t.Age} {
-		if d < 0 || d > durationMax {
-			return fmt.Errorf("keyfold: table %q: TTL.%s must be 0 to %v, not %v", s.Name, name, durationMax, d)
+// checkTimes says what is wrong with the times of a table.
+func (d *declaration) checkTimes() error {
+	t := &d.ttl
+	for name, lived := range map[string]time.Duration{"Idle": t.Idle, "Age": t.Age} {
+		if lived < 0 || lived > durationMax {
+			return fmt.Errorf("keyfold: table %q: TTL.%s must be 0 to %v, not %v", d.name, name, durationMax, lived)
 		}
 	}
 	if t.Downtime > DowntimeStops {
-		return fmt.Errorf("keyfold: table %q: TTL.Downtime must be one of the DowntimeModes, not %d", s.Name, t.Downtime)
+		return fmt.Errorf("keyfold: table %q: TTL.Downtime must be one of the DowntimeModes, not %d", d.name, t.Downtime)
 	}
-	if s.OnExpire != nil && t.Idle == 0 && t.Age == 0 {
-		return fmt.Errorf("keyfold: table %q has an OnExpire, and no TTL", s.Name)
+	if d.expires && t.Idle == 0 && t.Age == 0 {
+		return fmt.Errorf("keyfold: table %q has an OnExpire, and no TTL", d.name)
 	}
 	return nil
 }

@@ -177,14 +177,14 @@ type comparer interface {
 
 // difference says how the state or the times of a key differ in another store of the table;
 // nil if they do not.
-func (st *store[K, S, E, R]) difference(other shard.Store, hash uint64, key []byte) *ReplayDifference {
-	b, their := st.program.binding, other.(*store[K, S, E, R])
+func (st *store) difference(other shard.Store, hash uint64, key []byte) *ReplayDifference {
+	b, their := st.keeper.binding, other.(*store)
 	mine, at := st.stateOf(hash, key)
 	theirs, atTheirs := their.stateOf(hash, key)
-	d := &ReplayDifference{Table: b.table.spec.Name, What: ReplayState}
+	d := &ReplayDifference{Table: b.table.name, What: ReplayState}
 	switch {
 	case !b.sameState(mine, theirs):
-		d.First, d.Second = showState(mine), showState(theirs)
+		d.First, d.Second = b.showState(mine), b.showState(theirs)
 	case mine != nil && st.times != nil && !st.times.form.same(at, atTheirs):
 		d.What = ReplayTimes
 		d.First, d.Second = st.times.form.show(at), st.times.form.show(atTheirs)
@@ -196,7 +196,7 @@ func (st *store[K, S, E, R]) difference(other shard.Store, hash uint64, key []by
 }
 
 // stateOf is the state of a key with its cell, or nil.
-func (st *store[K, S, E, R]) stateOf(hash uint64, key []byte) (*S, unsafe.Pointer) {
+func (st *store) stateOf(hash uint64, key []byte) (state, cell unsafe.Pointer) {
 	if p, ok := st.slab.Find(hash, key); ok {
 		return st.at(p), p
 	}
@@ -237,13 +237,13 @@ func (f *timeForm) show(cell unsafe.Pointer) string {
 
 // differentAnswer compares what is remembered with the id of the event that both stores have
 // just done.
-func (st *store[K, S, E, R]) differentAnswer(other shard.Store) *ReplayDifference {
-	x, y := &st.program.answered, &other.(*store[K, S, E, R]).program.answered
+func (st *store) differentAnswer(other shard.Store) *ReplayDifference {
+	x, y := &st.keeper.answered, &other.(*store).keeper.answered
 	if x.Lost == y.Lost && bytes.Equal(x.Bytes, y.Bytes) {
 		return nil
 	}
 	return &ReplayDifference{
-		Table: st.program.binding.table.spec.Name, What: ReplayIDs,
+		Table: st.keeper.binding.table.name, What: ReplayIDs,
 		First: fmt.Sprintf("the answer %x", x.Bytes), Second: fmt.Sprintf("the answer %x", y.Bytes),
 	}
 }
@@ -251,8 +251,8 @@ func (st *store[K, S, E, R]) differentAnswer(other shard.Store) *ReplayDifferenc
 // differentIDs compares the latest ids that two stores remember, as many as both have: how
 // many that are may have been said otherwise at every open. Answers that one has lost are
 // not compared.
-func (st *store[K, S, E, R]) differentIDs(other shard.Store) *ReplayDifference {
-	mine, theirs := st.remembered(), other.(*store[K, S, E, R]).remembered()
+func (st *store) differentIDs(other shard.Store) *ReplayDifference {
+	mine, theirs := st.remembered(), other.(*store).remembered()
 	n := min(mine.Len(), theirs.Len())
 	next, stop := iter.Pull2(skip(theirs, theirs.Len()-n))
 	defer stop()
@@ -262,14 +262,14 @@ func (st *store[K, S, E, R]) differentIDs(other shard.Store) *ReplayDifference {
 			continue
 		}
 		return &ReplayDifference{
-			Table: st.program.binding.table.spec.Name, What: ReplayIDs, First: showAnswer(id, a), Second: showAnswer(idTheirs, b),
+			Table: st.keeper.binding.table.name, What: ReplayIDs, First: showAnswer(id, a), Second: showAnswer(idTheirs, b),
 		}
 	}
 	return nil
 }
 
 // remembered are the ids of the store.
-func (st *store[K, S, E, R]) remembered() *recent.Set {
+func (st *store) remembered() *recent.Set {
 	if st.extras == nil {
 		return &recent.Set{}
 	}
@@ -292,26 +292,26 @@ func showAnswer(id recent.ID, a recent.Answer) string {
 }
 
 // differentOrigins compares how far the producers and sources have come.
-func (st *store[K, S, E, R]) differentOrigins(other shard.Store) *ReplayDifference {
+func (st *store) differentOrigins(other shard.Store) *ReplayDifference {
 	var mine, theirs []origin
 	if st.extras != nil {
 		mine = st.extras.origins
 	}
-	if x := other.(*store[K, S, E, R]).extras; x != nil {
+	if x := other.(*store).extras; x != nil {
 		theirs = x.origins
 	}
 	if slices.Equal(mine, theirs) {
 		return nil
 	}
 	return &ReplayDifference{
-		Table: st.program.binding.table.spec.Name, What: ReplayOrigins, First: fmt.Sprintf("%+v", mine), Second: fmt.Sprintf("%+v", theirs),
+		Table: st.keeper.binding.table.name, What: ReplayOrigins, First: fmt.Sprintf("%+v", mine), Second: fmt.Sprintf("%+v", theirs),
 	}
 }
 
 // sameState says whether two states are the same to a snapshot: they have the same
 // encoding. A codec of the user's may write the same state in two ways, so values count
 // where encodings differ.
-func (b *binding[K, S, E, R]) sameState(x, y *S) bool {
+func (b *binding) sameState(x, y unsafe.Pointer) bool {
 	if x == nil || y == nil {
 		return x == y
 	}
@@ -320,17 +320,17 @@ func (b *binding[K, S, E, R]) sameState(x, y *S) bool {
 	if err != nil || other != nil {
 		return false
 	}
-	return bytes.Equal(one, two) || b.table.spec.StateCodec != nil && reflect.DeepEqual(x, y)
+	return bytes.Equal(one, two) || b.table.state.user != nil && reflect.DeepEqual(b.state.at(x).Interface(), b.state.at(y).Interface())
 }
 
 // shownBytesMax bounds the text of a state.
 const shownBytesMax = 300
 
-func showState[S any](s *S) string {
+func (b *binding) showState(s unsafe.Pointer) string {
 	if s == nil {
 		return "nothing"
 	}
-	text := fmt.Sprintf("%+v", *s)
+	text := fmt.Sprintf("%+v", b.state.at(s))
 	if len(text) > shownBytesMax {
 		text = text[:shownBytesMax] + "..."
 	}
@@ -338,17 +338,17 @@ func showState[S any](s *S) string {
 }
 
 // eachKey calls yield for every key, with its hash, until it returns false.
-func (st *store[K, S, E, R]) eachKey(yield func(hash uint64, key []byte) bool) {
-	routing := &st.program.binding.engine.routing
+func (st *store) eachKey(yield func(hash uint64, key []byte) bool) {
+	routing := &st.keeper.binding.engine.routing
 	st.slab.All(func(key []byte, _ unsafe.Pointer) bool { return yield(routing.Hash(key, routing.Seed), key) })
 }
 
 // digest is a sum over the keys and their states, in whatever order. Two programs that
 // encode states in the same way can be compared by it.
-func (st *store[K, S, E, R]) digest() (sum uint64, err error) {
+func (st *store) digest() (sum uint64, err error) {
 	var entry []byte
 	st.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		if entry, err = appendEntry(entry[:0], key, &st.program.binding.state, st.at(p)); err != nil {
+		if entry, err = appendEntry(entry[:0], key, &st.keeper.binding.state, st.at(p)); err != nil {
 			return false
 		}
 		sum += xxh3.Hash(entry)

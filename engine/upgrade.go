@@ -24,10 +24,10 @@ type Upgrade struct {
 	from, to uint32
 	event    bool
 	in, out  reflect.Type // nil: bytes and meaning are the same
-	// source gives a former[In] for bytes of a layout.
-	source func(have string) (any, error)
-	// link makes a former[Out] of a former[In].
-	link func(reader any) any
+	// link makes a reader of values of out of one of values of in.
+	link func(reader former) former
+	// source is in, with its codec.
+	source element
 }
 
 // UpgradeState lifts the states that version from has left to version to. Old must be a
@@ -66,20 +66,19 @@ func UpgradeCodedEvent[Old, New any](from, to uint32, old Codec[Old], lift func(
 func SameEvents(from, to uint32) Upgrade { return Upgrade{from: from, to: to, event: true} }
 
 func upgrade[Old, New any](from, to uint32, old Codec[Old], lift func(old Old) (New, error)) Upgrade {
-	u := Upgrade{from: from, to: to, in: reflect.TypeFor[Old](), out: reflect.TypeFor[New](), source: sourceOf(old)}
+	u := Upgrade{from: from, to: to, in: reflect.TypeFor[Old](), out: reflect.TypeFor[New](), source: elementOf(old)}
 	if lift == nil {
-		u.link = nil
 		return u
 	}
-	u.link = func(before any) any {
-		below, step := before.(former[Old]), fmt.Sprintf("upgrade from version %d to %d", from, to)
+	u.link = func(below former) former {
+		step := fmt.Sprintf("upgrade from version %d to %d", from, to)
 		var zero, scratch Old // of this reader, and so of one goroutine
-		return former[New]{bytes: below.bytes, read: func(src []byte, v *New) (err error) {
+		return former{bytes: below.bytes, read: func(src []byte, v unsafe.Pointer) (err error) {
 			scratch = zero
-			if err = below.read(src, &scratch); err != nil {
+			if err = below.read(src, unsafe.Pointer(&scratch)); err != nil {
 				return err
 			}
-			if *v, err = lift(scratch); err != nil {
+			if *(*New)(v), err = lift(scratch); err != nil {
 				return fmt.Errorf("%s: %w", step, err)
 			}
 			return nil
@@ -88,33 +87,31 @@ func upgrade[Old, New any](from, to uint32, old Codec[Old], lift func(old Old) (
 	return u
 }
 
-// A former makes a T of bytes that were written under an older schema. It belongs to one
-// goroutine.
-type former[T any] struct {
-	read  func(src []byte, v *T) error // v is zero before
-	bytes int                          // of every value, or -1 if they depend on the value
+// A former makes values of one type of bytes that were written under an older schema. It
+// belongs to one goroutine.
+type former struct {
+	read  func(src []byte, v unsafe.Pointer) error // v is zero before
+	bytes int                                      // of every value, or -1 if they depend on the value
 }
 
-// sourceOf makes readers of T itself, by a codec of the user's or by its layout.
-func sourceOf[T any](user Codec[T]) func(have string) (any, error) {
-	return func(have string) (any, error) {
-		if user != nil {
-			c, err := userCodec(user, "codec of an upgrade")
-			if err == nil && c.name != have {
-				err = fmt.Errorf("was written as %s, and the upgrade reads %s", have, c.name)
-			}
-			return former[T]{read: c.decode, bytes: -1}, err
+// reader makes a reader of the element itself for bytes of the layout have.
+func (e *element) reader(have string) (former, error) {
+	if e.user != nil {
+		c, err := e.userCodec("codec of an upgrade")
+		if err == nil && c.name != have {
+			err = fmt.Errorf("was written as %s, and the upgrade reads %s", have, c.name)
 		}
-		l, err := layout.Older(reflect.TypeFor[T](), have)
-		if err != nil {
-			return nil, err
-		}
-		r := former[T]{bytes: -1, read: func(src []byte, v *T) error { return l.Decode(src, unsafe.Pointer(v)) }}
-		if size, fixed := l.Size(); fixed {
-			r.bytes = size
-		}
-		return r, nil
+		return former{read: c.decode, bytes: -1}, err
 	}
+	l, err := layout.Older(e.typ, have)
+	if err != nil {
+		return former{}, err
+	}
+	r := former{bytes: -1, read: l.Decode}
+	if size, fixed := l.Size(); fixed {
+		r.bytes = size
+	}
+	return r, nil
 }
 
 // checkUpgrades says what is wrong with upgrades by themselves.
@@ -164,26 +161,26 @@ func climb(upgrades []Upgrade, event, kept bool, from, to uint32) ([]Upgrade, er
 	return rungs, nil
 }
 
-// lift makes a reader of T for bytes of the layout have, through upgrades. Without any
-// it is own, that of the table's type.
-func lift[T any](rungs []Upgrade, own func(string) (any, error), have string) (former[T], error) {
-	source := own
+// lift makes a reader of the element, which is one of the table's, for bytes of the layout
+// have, through upgrades. Without any it is the element's own.
+func (e *element) lift(rungs []Upgrade, have string) (former, error) {
+	source := e
 	if len(rungs) > 0 {
-		source = rungs[0].source
+		source = &rungs[0].source
 	}
-	from, err := source(have)
+	from, err := source.reader(have)
 	if err != nil {
-		return former[T]{}, err
+		return former{}, err
 	}
 	for i, u := range rungs {
-		next := reflect.TypeFor[T]()
+		next := e.typ
 		if i+1 < len(rungs) {
 			next = rungs[i+1].in
 		}
 		if u.out != next {
-			return former[T]{}, fmt.Errorf("the upgrade from version %d to %d makes a %v, and what follows takes a %v", u.from, u.to, u.out, next)
+			return former{}, fmt.Errorf("the upgrade from version %d to %d makes a %v, and what follows takes a %v", u.from, u.to, u.out, next)
 		}
 		from = u.link(from)
 	}
-	return from.(former[T]), nil
+	return from, nil
 }
