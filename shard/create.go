@@ -45,7 +45,10 @@ func Create(cfg Config, ids []uint32, from map[uint32]*Partition, now Clock) (*S
 		}
 		state.current.Snapshots = []uint64{1}
 	}
-	return state, cfg.firstGeneration(state)
+	if err := cfg.firstGeneration(state); err != nil {
+		return nil, errors.Join(err, state.Close())
+	}
+	return state, nil
 }
 
 func (c *Config) firstGeneration(state *State) error {
@@ -53,10 +56,10 @@ func (c *Config) firstGeneration(state *State) error {
 	if err != nil {
 		return err
 	}
+	state.writer = writer
 	if _, err := writer.Sync(); err != nil {
 		return err
 	}
-	state.writer = writer
 	return state.current.write(c.Log.FS, c.Dir)
 }
 
