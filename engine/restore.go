@@ -47,7 +47,7 @@ func Restore(ctx context.Context, r io.Reader, dir string, options Options) erro
 			}
 		}
 		if err = e.restore(ctx, &backupReader{r: r}); err != nil && e.manifest != nil {
-			e.removeLayout(e.manifest.Layout)
+			e.takeBack()
 		}
 	}
 	if err != nil {
@@ -96,6 +96,18 @@ func (e *Engine) restore(ctx context.Context, b *backupReader) error {
 			return err
 		}
 	}
+}
+
+// takeBack removes what a restore has written that has failed: first the manifest, which may
+// be there when only its entry could not be made durable. If that stays, so does its store.
+func (e *Engine) takeBack() {
+	fs := e.options.Environment.FS
+	if err := fs.Remove(e.path(manifestName)); err != nil && !errors.Is(err, errNotExist) {
+		return
+	}
+	_ = fs.Remove(e.path(manifestName + fsys.TemporarySuffix))
+	_ = fs.SyncDir(e.dir)
+	e.removeLayout(e.manifest.Layout)
 }
 
 // restoreManifest takes the first chunk.

@@ -157,3 +157,33 @@ func TestACrashDuringRestoreLeavesNoStore(t *testing.T) {
 		}
 	}
 }
+
+// Goal: a Restore that fails leaves the directory as it was, so that it can be done again.
+// Method: each operation of the disk fails, once.
+func TestARestoreThatFailsCanBeDoneAgain(t *testing.T) {
+	t.Parallel()
+	random := random(t)
+	r := newRig(small(), hashes["full"])
+	must(t, r.open())
+	must(t, r.load(random, 20, engine.Durable))
+	var backup bytes.Buffer
+	must(t, r.engine.Backup(t.Context(), &backup))
+	must(t, r.close())
+	for stop := 1; ; stop++ {
+		disk := crashfs.New()
+		disk.FailNth(crashfs.Any, stop, crashfs.ErrIO)
+		err := restoreTo(r, disk, backup.Bytes())
+		if disk.Ops() < stop {
+			must(t, err)
+			return
+		}
+		if err != nil {
+			if err := restoreTo(r, disk, backup.Bytes()); err != nil {
+				t.Fatalf("operation %d failed, and then: %v", stop, err)
+			}
+		}
+		again := r.on(disk)
+		must(t, again.reopen(safe))
+		must(t, again.abandon())
+	}
+}
