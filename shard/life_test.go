@@ -259,3 +259,20 @@ func TestAMoveDoesNotWaitForARoundThatNobodyBegins(t *testing.T) {
 	}
 	r.stop()
 }
+
+// Goal: who told a shard something that it has done is not told that it has not, when it
+// stops right behind it. A move would go on from there as if its route was the old one.
+func TestWhatAShardHasRunIsNotTakenBackWhenItStops(t *testing.T) {
+	r := newRig(t)
+	close(r.life.stopped)
+	ran := make(chan struct{})
+	if err := r.told(context.Background(), ran); !errors.Is(err, ErrClosed) {
+		t.Errorf("not run: %v, want ErrClosed", err)
+	}
+	close(ran)
+	for range 100 {
+		if err := r.told(context.Background(), ran); err != nil {
+			t.Fatal("run, and then stopped: ", err)
+		}
+	}
+}

@@ -122,13 +122,24 @@ func (s *Shard) Tell(ctx context.Context, f func()) error {
 		return ctx.Err()
 	}
 	s.Wake()
+	return s.told(ctx, ran)
+}
+
+// told waits until a message has run. The shard may have stopped right behind it: whoever
+// sent it must not think then that it has not.
+func (s *Shard) told(ctx context.Context, ran <-chan struct{}) error {
 	select {
 	case <-ran:
 		return nil
 	case <-s.life.stopped:
-		return s.gone()
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	select {
+	case <-ran:
+		return nil
+	default:
+		return s.gone()
 	}
 }
 
