@@ -243,7 +243,8 @@ func (e *Engine) start(states []*shard.State, began time.Time) error {
 		e.recovery.Lifted += b.liftedStates()
 	}
 	e.history.trails = e.formerTrails()
-	if former := e.manifest.Former; former != 0 {
+	// Once it is archived it has no snapshots any more.
+	if former := e.manifest.Former; former != 0 && e.layoutDir(former) == e.path(layoutName(former)) {
 		e.history.bases = e.layoutShards(former)
 	}
 	e.recovery.Duration = time.Since(began)
