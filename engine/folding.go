@@ -64,7 +64,7 @@ func (f *folding) begin(ctx context.Context) (position []uint64, err error) {
 		if from == 0 {
 			continue
 		}
-		if position[id], err = f.loadNewest(bases, uint32(id)); err != nil {
+		if position[id], err = f.loadNewest(&bases, uint32(id)); err != nil {
 			return nil, err
 		}
 	}
@@ -94,8 +94,25 @@ func closeBases(all []*shard.Base) (err error) {
 }
 
 // loadNewest loads the newest state of a partition that the reader's position covers, and
-// returns its sequence: 0 if there is none.
-func (f *folding) loadNewest(bases []*shard.Base, id uint32) (sequence uint64, err error) {
+// returns its sequence: 0 if there is none. Shards take snapshots meanwhile: when one of the
+// bases is gone it goes on with those of now.
+func (f *folding) loadNewest(bases *[]*shard.Base, id uint32) (sequence uint64, err error) {
+	for {
+		sequence, err = f.loadFrom(*bases, id)
+		if !errors.Is(err, shard.ErrReplaced) {
+			return sequence, err
+		}
+		again, err := f.bases()
+		if err != nil {
+			return 0, err
+		}
+		_ = closeBases(*bases)
+		*bases = again
+	}
+}
+
+// loadFrom is loadNewest with these bases.
+func (f *folding) loadFrom(bases []*shard.Base, id uint32) (sequence uint64, err error) {
 	var newest *shard.Base
 	for _, b := range bases {
 		if at, ok := b.Sequence(id); ok && at <= f.from[id] && at > sequence {
@@ -117,15 +134,20 @@ func (f *folding) load(id, schema uint32, blocks func(yield func(form uint8, ent
 		return err
 	}
 	f.drop(id)
-	f.lacking[id] = false
 	store := program.NewStore()
 	f.stores[id] = store
-	return blocks(func(form uint8, entries uint32, data []byte) error {
+	err = blocks(func(form uint8, entries uint32, data []byte) error {
 		if form == formTimes || form == formIDs || form == formOrigins {
 			return nil
 		}
 		return store.Load(form, entries, data)
 	})
+	if err != nil {
+		f.drop(id) // some of it is no state
+		return err
+	}
+	f.lacking[id] = false
+	return nil
 }
 
 // drop forgets the state of a partition.
@@ -185,7 +207,7 @@ func (f *folding) bridge(gaps []shard.Gap) (err error) {
 	defer func() { err = errors.Join(err, closeBases(bases)) }()
 	for i := range gaps {
 		g := &gaps[i]
-		at, err := f.loadNewest(bases, g.Partition)
+		at, err := f.loadNewest(&bases, g.Partition)
 		if err != nil {
 			return err
 		}

@@ -1,7 +1,10 @@
 package fuzz
 
 import (
+	"fmt"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/keyfold/keyfold/engine"
@@ -19,6 +22,61 @@ func inMemory(disk *crashfs.FS, shards int) engine.Options {
 		Shards: shards, Partitions: 8, SnapshotBytes: 1 << 30,
 		Environment: &seam.Environment{FS: disk, Now: epoch.UnixNano, Seed: hashSeed},
 	}
+}
+
+// Goal: a reader of states that begins while a shard replaces its snapshots does not take what
+// the shard removes for damage.
+// Method: the snapshots are so large that they are removed in steps, and two rounds replace
+// both of them when the reader has begun to read one.
+func TestAReaderOfStatesBeginsBesideSnapshots(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := patiently()
+	defer cancel()
+	disk, table := crashfs.New(), latest()
+	e, err := engine.Open(ctx, "/store", inMemory(disk, 1), table)
+	must(t, err)
+	for range 2 {
+		for key := range 64 {
+			_, err := table.Do(ctx, fmt.Sprint(key), strings.Repeat("x", 48<<10), engine.Applied)
+			must(t, err)
+		}
+		must(t, e.Snapshot(ctx))
+	}
+	now, err := table.States(ctx, func(string, string) bool { return true })
+	must(t, err)
+	for n := range int32(12) { // of these reads the last ones are of states
+		var reads atomic.Int32
+		disk.SetHook(func(op crashfs.Op) error {
+			if op.Kind != crashfs.Read || filepath.Ext(op.Name) != ".snap" || reads.Add(1) != n+1 {
+				return nil
+			}
+			for range 3 { // the third waits for the removal of what the first has replaced
+				if err := e.Snapshot(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		changes, err := table.Changes(ctx, now, engine.ChangesOptions{Stop: true, States: true})
+		if err != nil {
+			t.Fatalf("replaced at read %d: %v", n+1, err)
+		}
+		if disk.SetHook(nil); reads.Load() <= n {
+			t.Fatalf("there were %d reads", reads.Load())
+		}
+		_, err = table.Do(ctx, "0", fmt.Sprint("behind it ", n))
+		must(t, err)
+		if _, err := changes.Next(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if s, ok := changes.State(); !ok || s != fmt.Sprint("behind it ", n) {
+			t.Fatalf("%q, %v", s, ok)
+		}
+		must(t, changes.Close())
+		now, err = table.States(ctx, func(string, string) bool { return true })
+		must(t, err)
+	}
+	must(t, e.Close())
 }
 
 // Goal: a reader of states does without the snapshots of a layout whose log is history.

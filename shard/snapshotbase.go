@@ -2,15 +2,22 @@ package shard
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/keyfold/keyfold/snapshot"
 )
 
+// ErrReplaced is matched when a base cannot be read any more because newer snapshots have
+// replaced it, so that the shard has removed it: Bases gives those.
+var ErrReplaced = errors.New("keyfold: the snapshot was replaced meanwhile")
+
 // A Base is a snapshot of a shard as somebody reads it who folds changes onto it: the shard
 // may be running, and need not know. It must be used by one goroutine at a time, and be
 // closed.
 type Base struct {
+	cfg     Config
+	number  uint64
 	file    *snapshot.Reader
 	path    string
 	schemas schemas
@@ -20,20 +27,19 @@ type Base struct {
 // there is no such file. All that they hold is durable, and no crash takes it back.
 func Bases(cfg Config) (all []*Base, err error) {
 	for tried := []uint64(nil); ; {
-		current, err := readCurrent(cfg.Log.FS, cfg.Dir, cfg.ID)
-		if errors.Is(err, errNotExist) {
+		current, again := readCurrent(cfg.Log.FS, cfg.Dir, cfg.ID)
+		switch {
+		case errors.Is(again, errNotExist):
 			return nil, nil
-		}
-		if err != nil {
+		case again != nil:
+			return nil, again
+		case err != nil && slices.Equal(tried, current.Snapshots): // else one of them was removed meanwhile
 			return nil, err
 		}
-		all, err := openBases(&cfg, current.Snapshots)
-		// One that was removed meanwhile is not named any more.
-		if errors.Is(err, errNotExist) && (tried == nil || !slices.Equal(tried, current.Snapshots)) {
-			tried = current.Snapshots
-			continue
+		tried = current.Snapshots
+		if all, err = openBases(&cfg, tried); err == nil {
+			return all, nil
 		}
-		return all, err
 	}
 }
 
@@ -52,7 +58,7 @@ func openBases(cfg *Config, numbers []uint64) (all []*Base, err error) {
 }
 
 func openBase(cfg *Config, number uint64) (*Base, error) {
-	b := &Base{path: cfg.snapshotPath(number)}
+	b := &Base{cfg: *cfg, number: number, path: cfg.snapshotPath(number)}
 	var err error
 	if b.file, err = snapshot.Open(cfg.Log.FS, b.path, cfg.snapshotID(number)); err != nil {
 		if errors.Is(err, errNotExist) {
@@ -76,7 +82,7 @@ func (b *Base) Sequence(partition uint32) (sequence uint64, ok bool) {
 func (b *Base) Schema(table uint16) uint32 { return b.schemas.of(table) }
 
 // Blocks hands out what the base holds of a table in a partition, as Image.Blocks has given
-// it. data is borrowed.
+// it. data is borrowed. After ErrReplaced some of it may have been handed out.
 func (b *Base) Blocks(partition uint32, table uint16, yield func(form uint8, entries uint32, data []byte) error) error {
 	err := b.file.Load(partition, func(of uint16, form uint8, entries uint32, data []byte) error {
 		if of != table {
@@ -84,6 +90,14 @@ func (b *Base) Blocks(partition uint32, table uint16, yield func(form uint8, ent
 		}
 		return yield(form, entries, data)
 	})
+	if err == nil || !isDamage(err) {
+		return err
+	}
+	// A file that is being removed is cut down step by step, which looks like damage.
+	current, again := readCurrent(b.cfg.Log.FS, b.cfg.Dir, b.cfg.ID)
+	if errors.Is(again, errNotExist) || again == nil && !slices.Contains(current.Snapshots, b.number) {
+		return fmt.Errorf("%w: %s", ErrReplaced, b.path)
+	}
 	return damaged(b.path, err)
 }
 
