@@ -59,8 +59,8 @@ func (d *declaration) entry() (tableEntry, error) {
 	}
 	present := schema{Version: d.version, Key: key.name, State: state.name, Event: event.name}
 	entry := tableEntry{Name: d.name, Schemas: []schema{present}}
-	if size := int(d.state.typ.Size()); state.pointerFree && size > stateBytesMax {
-		return entry, fmt.Errorf("%w: table %q: a state has %d bytes, at most %d can be kept", ErrTooLarge, d.name, size, stateBytesMax)
+	if size := int(d.state.typ.Size()); state.pointerFree && size > flatBytesMax {
+		return entry, fmt.Errorf("%w: table %q: a state has %d bytes, at most %d can be kept", ErrTooLarge, d.name, size, flatBytesMax)
 	}
 	for _, layout := range []string{present.Key, present.State, present.Event} {
 		if len(layout) > layoutBytesMax {
@@ -92,6 +92,9 @@ func (d *declaration) checkOnce() error {
 	}
 	return err
 }
+
+// flatBytesMax is the size of the largest type of states without pointers.
+const flatBytesMax = 2 << 20
 
 // layoutBytesMax is the length of the longest description of a type in the manifest.
 const layoutBytesMax = 60_000

@@ -25,6 +25,7 @@ import (
 //	uvarint state bytes
 //	n       state, as its codec encodes it
 type image struct {
+	name   string // of the table
 	key    *codec
 	state  *codec
 	times  *timeForm // of the cells; nil: nothing is kept of time
@@ -52,7 +53,7 @@ func (k *keeper) image(or shard.Image) *image {
 	if !ok {
 		img = new(image)
 	}
-	img.key, img.state, img.times = &k.binding.key, &k.binding.state, nil
+	img.name, img.key, img.state, img.times = k.binding.table.name, &k.binding.key, &k.binding.state, nil
 	return img
 }
 
@@ -80,7 +81,7 @@ func (st *store) Freeze(into shard.Image) shard.Image {
 	}
 	img.data, img.ends = img.data[:0], img.ends[:0]
 	st.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		img.data, img.err = appendEntry(img.data, key, img.state, st.at(p))
+		img.data, img.err = img.appendEntry(img.data, key, st.at(p))
 		img.ends = append(img.ends, len(img.data))
 		if img.times != nil {
 			img.rows = img.times.appendRow(img.rows, p)
@@ -91,27 +92,31 @@ func (st *store) Freeze(into shard.Image) shard.Image {
 	return img
 }
 
-// appendEntry appends one entry.
-func appendEntry(dst, key []byte, state *codec, s unsafe.Pointer) ([]byte, error) {
+// appendEntry appends one entry. The error names the key: whoever is told of it can change
+// or delete what cannot be kept.
+func (img *image) appendEntry(dst, key []byte, s unsafe.Pointer) ([]byte, error) {
 	dst = binary.AppendUvarint(dst, uint64(len(key)))
 	dst = append(dst, key...)
 	// The length comes first, so the state is encoded behind room for the longest.
 	at := len(dst)
-	dst, err := state.append(append(dst, make([]byte, binary.MaxVarintLen32)...), s)
+	dst, err := img.state.append(append(dst, make([]byte, binary.MaxVarintLen32)...), s)
+	encoded := max(0, len(dst)-at-binary.MaxVarintLen32)
+	if err == nil && encoded > stateBytesMax {
+		err = fmt.Errorf("%w: a state of %d bytes, at most %d can be kept", ErrTooLarge, encoded, stateBytesMax)
+	}
 	if err != nil {
-		return dst[:at], fmt.Errorf("keyfold: encode a state: %w", err)
+		return dst[:at], fmt.Errorf("keyfold: table %q: the state of key %s cannot be encoded: %w", img.name, img.key.show(key), err)
 	}
-	encoded := dst[at+binary.MaxVarintLen32:]
-	if len(encoded) > stateBytesMax {
-		return dst[:at], fmt.Errorf("%w: a state of %d bytes, at most %d can be kept", ErrTooLarge, len(encoded), stateBytesMax)
-	}
-	head := binary.PutUvarint(dst[at:], uint64(len(encoded)))
-	n := copy(dst[at+head:], encoded)
+	head := binary.PutUvarint(dst[at:], uint64(encoded))
+	n := copy(dst[at+head:], dst[at+binary.MaxVarintLen32:])
 	return dst[:at+head+n], nil
 }
 
-// stateBytesMax is the size of the largest state in a snapshot.
-const stateBytesMax = 2 << 20
+// stateBytesMax is the size of the largest state in a snapshot. Nobody can know the size of
+// a state with pointers without encoding it, so that an event that makes one larger is
+// accepted, and the next snapshot fails. Therefore it is far beyond what is of use: each
+// event copies the state.
+const stateBytesMax = 512 << 20
 
 // Len is the number of keys.
 func (img *image) Len() int {
@@ -155,7 +160,7 @@ func (img *image) entryBlocks(limit int, yield func(form uint8, entries uint32, 
 	img.data = img.data[:0]
 	var err error
 	img.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		if img.data, err = appendEntry(img.data, key, img.state, p); err != nil {
+		if img.data, err = img.appendEntry(img.data, key, p); err != nil {
 			return false
 		}
 		if entries++; len(img.data) >= limit {

@@ -346,9 +346,9 @@ func (st *store) eachKey(yield func(hash uint64, key []byte) bool) {
 // digest is a sum over the keys and their states, in whatever order. Two programs that
 // encode states in the same way can be compared by it.
 func (st *store) digest() (sum uint64, err error) {
-	var entry []byte
+	img, entry := st.keeper.image(nil), []byte(nil)
 	st.slab.All(func(key []byte, p unsafe.Pointer) bool {
-		if entry, err = appendEntry(entry[:0], key, &st.keeper.binding.state, st.at(p)); err != nil {
+		if entry, err = img.appendEntry(entry[:0], key, st.at(p)); err != nil {
 			return false
 		}
 		sum += xxh3.Hash(entry)

@@ -3,6 +3,8 @@ package shard
 import (
 	"encoding/binary"
 	"fmt"
+
+	"github.com/keyfold/keyfold/snapshot"
 )
 
 // Images are wanted by a reader of changes that folds them: in the log of a shard that has
@@ -50,8 +52,8 @@ type assembly struct{ block []byte }
 
 // add adds a part. It returns the block if it was the last one of it, until the next add.
 func (a *assembly) add(entries uint32, data []byte) (whole []byte, err error) {
-	if len(a.block)+len(data) > imageBlockMax {
-		return nil, fmt.Errorf("%w: a block of more than %d bytes", errAdoption, imageBlockMax)
+	if len(a.block)+len(data) > snapshot.DataBytesMax {
+		return nil, fmt.Errorf("%w: a block of more than %d bytes", errAdoption, snapshot.DataBytesMax)
 	}
 	if entries == 0 {
 		a.block = append(a.block, data...)

@@ -18,8 +18,6 @@ const (
 	// that of a part.
 	holdingBytes    = 20
 	partHeaderBytes = 12
-	// imageBlockMax bounds a block of an image, whose parts are put together in memory.
-	imageBlockMax = 4 << 20
 )
 
 // A holding is what a shard has of a partition: its events up to sequence, under an

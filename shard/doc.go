@@ -97,7 +97,8 @@
 //	     6     1  form      of the block, as in a snapshot
 //	     7     1  reserved  0
 //	     8     4  entries   of the block that ends here; 0: it goes on in the next part
-//	    12     …  data      of the block, or a piece of it; a block has at most 4 MiB
+//	    12     …  data      of the block, or a piece of it; a block has at most 1 GiB, as in
+//	                        a snapshot
 //
 // # Firings
 //

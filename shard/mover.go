@@ -7,6 +7,7 @@ import (
 	"weak"
 
 	"github.com/keyfold/keyfold/internal/mutant"
+	"github.com/keyfold/keyfold/snapshot"
 )
 
 // errNotHere is returned when a partition is to leave a shard that does not have it.
@@ -341,8 +342,8 @@ func (s *Shard) loadSome() bool {
 // logImage logs the image of a table.
 func (t *Transit) logImage(id uint32, table uint16, image Image) error {
 	return image.Blocks(blockBytes, func(form uint8, entries uint32, data []byte) error {
-		if len(data) > imageBlockMax {
-			return fmt.Errorf("shard: a block of %d bytes, at most %d can be moved", len(data), imageBlockMax)
+		if len(data) > snapshot.DataBytesMax {
+			return fmt.Errorf("shard: a block of %d bytes, at most %d can be moved", len(data), snapshot.DataBytesMax)
 		}
 		for len(data) > 0 {
 			n, count := min(len(data), t.paces.part), uint32(0)

@@ -223,6 +223,12 @@ type forgery struct {
 	change     func(b []byte)
 }
 
+// goOn makes a block a piece that goes on.
+func goOn(b []byte, at int) {
+	put32(b, at+blockEntries, 0)
+	b[at+blockMore] = 1
+}
+
 // forgeries of the sample file good.
 func forgeries(good []byte) []forgery {
 	foot := len(good) - footBytes
@@ -236,7 +242,10 @@ func forgeries(good []byte) []forgery {
 		{"header longer than the file", "does not fit the file", func(b []byte) { put32(b, headLength, uint32(len(b))) }},
 		{"shorter header", "partition 9: the directory does not fit", func(b []byte) { b[headLength]-- }},
 		{"unknown codec", "codec is not known", func(b []byte) { b[first+blockCodec] = 1 }},
-		{"reserved bytes in a block", "reserved", func(b []byte) { b[first+blockReserved] = 1 }},
+		{"reserved bytes in a block", "reserved", func(b []byte) { b[first+blockMore+1] = 1 }},
+		{"block that goes on, with entries", "a piece of 180 bytes, the last of 180, has 9 entries", func(b []byte) { b[first+blockMore] = 1 }},
+		{"block that goes on in one of another table", "does not go on", func(b []byte) { goOn(b, first) }},
+		{"last block that goes on", "partition 9: the last block is not all there", func(b []byte) { goOn(b, int(get64(b, second+itemOffset))-540-blockBytes) }},
 		{"block of another partition", "it belongs to partition 3", func(b []byte) { put32(b, first+blockPartition, 3) }},
 		{"block of another place", "it belongs at offset", func(b []byte) { b[first+blockOffset]++ }},
 		{"entries of a block", "partition 9 has 3 blocks with", func(b []byte) { put32(b, first+blockEntries, 6) }},

@@ -14,7 +14,8 @@ const Version = 1
 // Limits of a file. What exceeds them is refused by Create and Open alike.
 const (
 	HeaderBytesMax = 1 << 20 // the caller's header
-	BlockBytesMax  = 4 << 20 // data of one block
+	BlockBytesMax  = 4 << 20 // data of one block in the file
+	DataBytesMax   = 1 << 30 // data that is given to Block at once
 	PartitionsMax  = 1 << 20 // in one file
 )
 
@@ -37,7 +38,7 @@ const (
 	blockPartition = 8
 	blockEntries   = 12
 	blockLength    = 16
-	blockReserved  = 20
+	blockMore      = 20
 	blockOffset    = 24
 	blockDataHash  = 32
 	blockHash      = 40
@@ -75,6 +76,7 @@ var (
 	errReserved  = errors.New("a reserved byte is not 0")
 	errCodec     = errors.New("its codec is not known")
 	errNoFooter  = errors.New("there is no footer: the file was cut or never finished")
+	errPieces    = errors.New("it does not go on with what the block before it has begun")
 	errDirectory = errors.New("the directory does not fit the file")
 )
 
@@ -149,6 +151,7 @@ type block struct {
 	partition, entries, length uint32
 	table                      uint16
 	form                       uint8
+	more                       bool // the data goes on in the next block
 	offset, hash               uint64
 }
 
@@ -160,6 +163,9 @@ func (k *block) put(b []byte, seed uint64) {
 	le.PutUint32(b[blockPartition:], k.partition)
 	le.PutUint32(b[blockEntries:], k.entries)
 	le.PutUint32(b[blockLength:], k.length)
+	if k.more {
+		b[blockMore] = 1
+	}
 	le.PutUint64(b[blockOffset:], k.offset)
 	le.PutUint64(b[blockDataHash:], k.hash)
 	seal(b, seed)
@@ -173,10 +179,10 @@ func (k *block) parse(b []byte, seed uint64) error {
 		return errHash
 	case b[blockCodec] != 0:
 		return errCodec
-	case le.Uint32(b[blockReserved:]) != 0:
+	case le.Uint32(b[blockMore:]) > 1:
 		return errReserved
 	}
-	k.table, k.form = le.Uint16(b[blockTable:]), b[blockForm]
+	k.table, k.form, k.more = le.Uint16(b[blockTable:]), b[blockForm], b[blockMore] == 1
 	k.partition = le.Uint32(b[blockPartition:])
 	k.entries = le.Uint32(b[blockEntries:])
 	k.length = le.Uint32(b[blockLength:])

@@ -22,24 +22,69 @@ type scanner struct {
 func (s *scanner) partition(p *Partition, fn func(table uint16, form uint8, entries uint32, data []byte) error) error {
 	var blocks uint32
 	var entries uint64
+	var open pieces
 	for end := p.Offset + p.Bytes; s.at < end; blocks++ {
 		k, data, err := s.block(p, end)
+		if err == nil {
+			if err = open.add(&k, data, fn != nil); err != nil {
+				err = s.corrupt(p, err)
+			}
+		}
 		if err != nil {
 			return err
 		}
 		entries += uint64(k.entries)
-		if fn != nil {
-			if err := fn(k.table, k.form, k.entries, data); err != nil {
+		if fn != nil && !k.more {
+			if err := fn(k.table, k.form, k.entries, open.whole(data)); err != nil {
 				return err
 			}
 		}
 		s.skip(blockBytes + len(data))
+	}
+	if open.more {
+		return s.r.corrupt(p.Offset, fmt.Errorf("partition %d: the last block is not all there", p.Partition))
 	}
 	if blocks != p.Blocks || entries != p.Entries {
 		return s.r.corrupt(p.Offset, fmt.Errorf("partition %d has %d blocks with %d entries, not %d with %d",
 			p.Partition, blocks, entries, p.Blocks, p.Entries))
 	}
 	return nil
+}
+
+// pieces are those of a block that is not whole yet.
+type pieces struct {
+	more  bool // the last one goes on
+	table uint16
+	form  uint8
+	bytes int    // of all pieces
+	data  []byte // of those before the last one
+}
+
+// add takes a piece, or a block of one. Its data is kept if there is somebody to give it to.
+func (o *pieces) add(k *block, data []byte, keep bool) error {
+	if o.more && (k.table != o.table || k.form != o.form) {
+		return errPieces
+	}
+	if !o.more {
+		o.bytes, o.data = 0, nil
+	}
+	if o.bytes += len(data); o.bytes > DataBytesMax || k.more && (k.entries > 0 || len(data) == 0) {
+		return fmt.Errorf("a piece of %d bytes, the last of %d, has %d entries", len(data), o.bytes, k.entries)
+	}
+	o.more, o.table, o.form = k.more, k.table, k.form
+	if k.more && keep {
+		o.data = append(o.data, data...)
+	}
+	return nil
+}
+
+// whole is a block whose last piece has come.
+func (o *pieces) whole(last []byte) []byte {
+	if len(o.data) == 0 {
+		return last
+	}
+	o.data = append(o.data, last...)
+	return o.data
 }
 
 // block reads and verifies the block at s.at, which belongs to p and ends before end.

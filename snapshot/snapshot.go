@@ -42,19 +42,24 @@
 //	     5     1  form       of data, the caller's
 //	     6     2  table
 //	     8     4  partition
-//	    12     4  entries    not more than length: an entry takes at least a byte
+//	    12     4  entries    not more than length: an entry takes at least a byte; 0 in a
+//	                         piece that goes on
 //	    16     4  length     of data, at most 4 MiB
-//	    20     4  reserved   0
+//	    20     4  more       1: what the caller gave as one block goes on in the next block
+//	                         here, which has the same form, table and partition; 0: it ends
 //	    24     8  offset     of this block in the file
 //	    32     8  hash       of data
 //	    40     8  hash       of the bytes before
 //	    48     n  data       the caller's
 //
+// Pieces of one block are put together again in memory, up to [DataBytesMax] of data. Only
+// data of more than 4 MiB is cut into pieces, which are about equally long.
+//
 // The directory has an item for each partition, in the order of the file.
 //
 //	offset  size  item
 //	     0     4  partition
-//	     4     4  blocks
+//	     4     4  blocks    each piece counts
 //	     8     8  sequence  of the last event in the image
 //	    16     8  epoch     of the partition's ownership
 //	    24     8  offset    of its first block

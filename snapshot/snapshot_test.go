@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -146,6 +147,7 @@ func TestWhatWasWrittenIsLoaded(t *testing.T) {
 	mixed := []image{{partition: 1, items: []item{
 		{1, 1, 1, []byte("a")}, {2, 2, 2, big[:chunkBytes-1]}, {3, 3, 3, big[:chunkBytes]}, {4, 4, 4, big[1 : chunkBytes+2]},
 		{5, 5, 5, big}, {6, 0, 0, []byte{}}, {65535, 7, 7, big[:100_000]}, {8, 8, 8, big[3:]},
+		{9, 1, 3, slices.Concat(big, big, big[:1])}, {9, 1, 4, slices.Concat(big, big[5:6])}, {9, 2, 5, big[:9]}, {9, 2, 1 << 21, slices.Concat(big[1:], big)},
 	}}, {partition: 1<<32 - 1, sequence: 1<<64 - 1, epoch: 1<<64 - 1}}
 	for name, images := range map[string][]image{"nothing": nil, "small": sampleImages(), "up to the limits": mixed} {
 		for _, header := range [][]byte{{}, []byte("header"), big[:HeaderBytesMax]} {
@@ -306,8 +308,8 @@ func TestMisuseNeverMakesAWholeFile(t *testing.T) {
 		{"partition twice", "partition 1 appears twice", func(w *Writer) error {
 			return errors.Join(w.EndPartition(1, 0, 0), w.EndPartition(1, 0, 0))
 		}},
-		{"block too large", "a block of 4194305 bytes", func(w *Writer) error {
-			return errors.Join(w.Block(1, 0, 0, 0, make([]byte, BlockBytesMax+1)), w.EndPartition(1, 0, 0))
+		{"more entries than bytes in a piece", "a block of 4194306 bytes and 2097154 entries", func(w *Writer) error {
+			return errors.Join(w.Block(1, 0, 0, BlockBytesMax/2+2, make([]byte, BlockBytesMax+2)), w.EndPartition(1, 0, 0))
 		}},
 		{"more entries than bytes", "a block of 2 bytes and 3 entries", func(w *Writer) error {
 			return errors.Join(w.Block(1, 0, 0, 3, make([]byte, 2)), w.EndPartition(1, 0, 0))

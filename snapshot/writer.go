@@ -60,26 +60,36 @@ func Create(fs fsys.FS, path string, id ID, header []byte) (*Writer, error) {
 
 // Block adds data with entries entries of a table of a partition; form says how they
 // lie in it. Blocks of a partition come without those of another between them. Data may
-// have up to BlockBytesMax bytes, is not kept, and has at least a byte for each entry.
+// have up to DataBytesMax bytes, is not kept, and has at least a byte for each entry. What
+// is longer than BlockBytesMax has at most BlockBytesMax/2 entries.
 func (w *Writer) Block(partition uint32, table uint16, form uint8, entries uint32, data []byte) error {
 	if err := w.begin(partition); err != nil {
 		return err
 	}
-	if len(data) > BlockBytesMax || uint64(entries) > uint64(len(data)) {
+	pieces := max(1, (len(data)+BlockBytesMax-1)/BlockBytesMax)
+	if len(data) > DataBytesMax || int64(entries) > int64(len(data)/pieces) {
 		return w.fail(fmt.Errorf("a block of %d bytes and %d entries", len(data), entries))
 	}
-	p := &w.directory[len(w.directory)-1]
-	k := block{
-		partition: partition, table: table, form: form, entries: entries, length: uint32(len(data)),
-		offset: w.offset, hash: xxh3.HashSeed(data, w.seed),
+	for ; pieces > 1; pieces-- {
+		n := len(data) / pieces
+		w.piece(block{table: table, form: form, more: true}, data[:n])
+		data = data[n:]
 	}
+	w.piece(block{table: table, form: form, entries: entries}, data)
+	return w.err
+}
+
+// piece adds a block of the open partition to the file.
+func (w *Writer) piece(k block, data []byte) {
+	p := &w.directory[len(w.directory)-1]
+	k.partition, k.length = p.Partition, uint32(len(data))
+	k.offset, k.hash = w.offset, xxh3.HashSeed(data, w.seed)
 	k.put(w.scratch[:blockBytes], w.seed)
 	w.write(w.scratch[:blockBytes])
 	w.write(data)
 	p.Blocks++
-	p.Entries += uint64(entries)
+	p.Entries += uint64(k.entries)
 	w.total.data += uint64(len(data))
-	return w.err
 }
 
 // begin makes partition the open one, if none is open.
