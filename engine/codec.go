@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"fmt"
 	"reflect"
 	"runtime/debug"
@@ -127,6 +128,9 @@ func (u *userCodec) appendTo(dst []byte, v unsafe.Pointer) (longer []byte, err e
 	longer, err = u.append(dst, v)
 	if err == nil && len(longer) < len(dst) {
 		err = fmt.Errorf("keyfold: codec %q: Append returned %d bytes behind %d", u.name(), len(longer), len(dst))
+	}
+	if err == nil && len(dst) > 0 && &longer[0] != &dst[0] && !bytes.Equal(longer[:len(dst)], dst) {
+		err = fmt.Errorf("keyfold: codec %q: Append returned something else than what it was given, and more", u.name())
 	}
 	return longer, err
 }

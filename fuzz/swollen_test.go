@@ -145,3 +145,27 @@ func (faultyCodec) Decode(src []byte, s *[]byte) error {
 	*s = bytes.Clone(src)
 	return nil
 }
+
+// A freshCodec forgets what was there before: it returns memory of its own.
+type freshCodec struct{ faultyCodec }
+
+func (freshCodec) Append(_ []byte, s []byte) ([]byte, error) { return bytes.Clone(s), nil }
+
+// Goal: a codec that returns its bytes alone, not behind those that it was given, is told
+// so, and writes over nothing.
+func TestACodecThatForgetsWhatItWasGivenIsRefused(t *testing.T) {
+	spec := swelling()
+	spec.StateCodec = freshCodec{}
+	e, table, err := openSwelling(t, crashfs.New(), 1, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, size := range []int64{1, 1000} { // shorter, and longer, than what it was given
+		if _, err := table.Do(t.Context(), "key", size); err == nil {
+			err = e.Snapshot(t.Context())
+			if err == nil || !strings.Contains(err.Error(), `codec "faulty/1": Append returned`) {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		}
+	}
+}
