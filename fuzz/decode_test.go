@@ -1,9 +1,11 @@
 package fuzz
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -76,7 +78,7 @@ func forged(t *testing.T, disk *crashfs.FS) {
 func payload(b []byte) []byte { return b[24 : len(b)-8] }
 
 // FuzzOpenManifest replaces the manifest, by bytes as they are, and by a sealed file
-// that holds them.
+// of each version that holds them.
 func FuzzOpenManifest(f *testing.F) {
 	whole := contents(tiny().view, "/store/MANIFEST")
 	f.Add(whole)
@@ -87,9 +89,11 @@ func FuzzOpenManifest(f *testing.F) {
 		disk := copyOf(tiny().disk)
 		replace(disk, "/store/MANIFEST", b)
 		bounded(t, func() { judgeTry(t, disk) })
-		disk = copyOf(tiny().disk)
-		must(t, fsys.WriteSealed(disk, "/store/MANIFEST", "KFMANIFE", 1, b))
-		forged(t, disk)
+		for version := range uint32(2) {
+			disk = copyOf(tiny().disk)
+			must(t, fsys.WriteSealed(disk, "/store/MANIFEST", "KFMANIFE", version+1, b))
+			forged(t, disk)
+		}
 	})
 }
 
@@ -135,13 +139,13 @@ func FuzzOpenLog(f *testing.F) {
 // FuzzOpenRecords puts any records into a log whose frames are right, and any
 // sequences into its header.
 func FuzzOpenRecords(f *testing.F) {
-	starts := binary.LittleEndian.AppendUint64([]byte{1, 0, 0, 0, 3, 0, 0, 0}, 7)
+	starts := slices.Concat(make([]byte, 8), []byte{1, 0, 0, 0, 3, 0, 0, 0}, make([]byte, 8), []byte{7, 0, 0, 0, 0, 0, 0, 0}, make([]byte, 4)) // partition 3 is at 7
 	event := []byte("\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00")
 	record := append([]byte{0, 0, 3, 0, byte(len(event)), 0, 0, 0, 'k', 'e', 'y'}, event...)
 	mark := append([]byte{0xff, 0xff, 0, 0, 8, 0, 0, 0}, make([]byte, 8)...)
 	f.Add(starts, record)
-	f.Add([]byte{0, 0, 0, 0}, append(mark, record...))
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff}, mark[:9])
+	f.Add(noStarts, append(mark, record...))
+	f.Add(bytes.Repeat([]byte{0xff}, 16), mark[:9])
 	f.Fuzz(func(t *testing.T, starts, body []byte) {
 		if len(starts) > wal.PayloadBytesMax || len(body) > 1<<20 {
 			return
@@ -152,8 +156,16 @@ func FuzzOpenRecords(f *testing.F) {
 	})
 }
 
+// noStarts is the header of a generation that begins with nothing, as version 1 wrote it.
+var noStarts = make([]byte, 16)
+
 // forgeLog makes a store whose only generation holds one frame.
 func forgeLog(disk *crashfs.FS, starts, body []byte) error {
+	return forgeCounted(disk, starts, body, recordsIn(body))
+}
+
+// forgeCounted is forgeLog with a frame that says how many records it holds.
+func forgeCounted(disk *crashfs.FS, starts, body []byte, records uint32) error {
 	current := payload(contents(disk, tinyCurrent))
 	id := wal.ID{Store: [16]byte(current), Layout: 1}
 	w, err := wal.Create("/store/layout-0001/shard-000/log/00000099", id,
@@ -163,7 +175,7 @@ func forgeLog(disk *crashfs.FS, starts, body []byte) error {
 	}
 	var frame wal.Frame
 	frame.Reset()
-	frame.Bytes, frame.Count = append(frame.Bytes, body...), 1
+	frame.Bytes, frame.Count = append(frame.Bytes, body...), records
 	if _, err := w.Append(&frame); err != nil {
 		return err
 	}
@@ -176,6 +188,22 @@ func forgeLog(disk *crashfs.FS, starts, body []byte) error {
 		return err
 	}
 	return fsys.WriteSealed(disk, tinyCurrent, "KFCURRNT", 1, b)
+}
+
+// recordsIn counts the records of a body that the header of a frame counts, as far as they
+// are records.
+func recordsIn(body []byte) (count uint32) {
+	for len(body) >= 8 {
+		table, bytes := binary.LittleEndian.Uint16(body), 8+int(binary.LittleEndian.Uint16(body[2:]))+int(binary.LittleEndian.Uint32(body[4:]))
+		if bytes > len(body) {
+			break
+		}
+		if table != 0xffff && table != 0xfffb { // neither a time mark nor a clock
+			count++
+		}
+		body = body[bytes:]
+	}
+	return count
 }
 
 // A byteDrawer makes its choices from bytes; when they are used up it chooses 0.

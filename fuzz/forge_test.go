@@ -51,9 +51,15 @@ func newTimed() *engine.Table[string, tally, step, tally] {
 	})
 }
 
-var sample = sync.OnceValue(func() *full {
+var (
+	sample = sync.OnceValue(func() *full { return newFull(2) })
+	single = sync.OnceValue(func() *full { return newFull(1) })
+)
+
+// newFull makes one of so many shards; with a single one nothing has moved.
+func newFull(shards int) *full {
 	s := &full{rig: newRig(small(), hashes["full"])}
-	s.options.SnapshotBytes = 1 << 30
+	s.options.Shards, s.options.SnapshotBytes = shards, 1<<30
 	table := newTimed()
 	s.panicIf(s.openWith(table))
 	ctx, cancel := patiently()
@@ -68,10 +74,10 @@ var sample = sync.OnceValue(func() *full {
 		s.panicIf(p.SendAt(ctx, uint64(round+1), "key-1", step{Number: 1}))
 		s.panicIf(p.Close(ctx))
 		s.panicIf(useNames(ctx, s.engine, table))
-		s.panicIf(s.engine.Move(ctx, 0, 1-round))
+		s.panicIf(s.engine.Move(ctx, 0, (1-round)%shards))
 		s.panicIf(s.engine.Snapshot(ctx))
 	}
-	s.panicIf(s.engine.Move(ctx, 1, 1))
+	s.panicIf(s.engine.Move(ctx, 1, 1%shards))
 	_, err := table.Do(ctx, "key-2", step{Number: 3})
 	s.panicIf(err)
 	var backup bytes.Buffer
@@ -80,7 +86,7 @@ var sample = sync.OnceValue(func() *full {
 	s.panicIf(s.crash(crashfs.Model{}))
 	s.read()
 	return s
-})
+}
 
 // useNames uses everything whose position the store keeps under a name: what it keeps is
 // read, and written again.
@@ -253,7 +259,7 @@ func FuzzOpaque(f *testing.F) {
 		disk := copyOf(sample().disk)
 		must(t, sample().withBlock(disk, sampled{table, form, entries, data}))
 		if len(body)%2 == 0 {
-			must(t, forgeLog(disk, make([]byte, 4), body))
+			must(t, forgeLog(disk, noStarts, body))
 		}
 		bounded(t, func() { lookThrough(sample().on(disk)) })
 	})
@@ -279,19 +285,42 @@ func lookThrough(r *rig) {
 	}
 }
 
+// Goal: what the fuzzer of frames changes is read to the end: as it was written the store
+// opens with it.
+func TestForgedFramesAreRead(t *testing.T) {
+	for i, body := range single().bodies {
+		disk := copyOf(single().disk)
+		must(t, forgeLog(disk, noStarts, body))
+		r := single().on(disk)
+		err := r.openWith(newTimed())
+		must(t, r.abandon())
+		if err != nil {
+			t.Errorf("frame %d: %v", i, err)
+		}
+	}
+}
+
 // FuzzOpenFrames puts any records into a log whose frames are right, beginning with those of
-// events with ids and origins, timers, clocks and moves of partitions.
+// events with ids and origins, timers, clocks and moves of partitions: that of the only
+// shard, or of one of two. Of the latter the other one has partitions that nobody has then.
 func FuzzOpenFrames(f *testing.F) {
 	for _, body := range sample().bodies {
-		f.Add(body)
+		f.Add(body, false)
 	}
-	f.Fuzz(func(t *testing.T, body []byte) {
+	for _, body := range single().bodies {
+		f.Add(body, true)
+	}
+	f.Fuzz(func(t *testing.T, body []byte, only bool) {
 		if len(body) > 1<<20 {
 			return
 		}
-		disk := copyOf(sample().disk)
-		must(t, forgeLog(disk, make([]byte, 4), body))
-		sample().opens(t, disk)
+		s := sample()
+		if only {
+			s = single()
+		}
+		disk := copyOf(s.disk)
+		must(t, forgeLog(disk, noStarts, body))
+		s.opens(t, disk)
 	})
 }
 
