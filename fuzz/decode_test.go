@@ -3,9 +3,11 @@ package fuzz
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -204,6 +206,23 @@ func recordsIn(body []byte) (count uint32) {
 		body = body[bytes:]
 	}
 	return count
+}
+
+// Goal: a frame that lacks records, or has more than were written, is refused, although its
+// hashes are right.
+func TestAFrameThatHoldsAnotherNumberOfRecordsIsRefused(t *testing.T) {
+	event := []byte("\x00\x00\x03\x00\x0a\x00\x00\x00key\x08\x00\x00\x00\x00\x00\x00\x00\x00\x00")
+	mark := append([]byte{0xff, 0xff, 0, 0, 8, 0, 0, 0}, make([]byte, 8)...)
+	for said := range uint32(5) {
+		disk := copyOf(tiny().disk)
+		must(t, forgeCounted(disk, noStarts, slices.Concat(mark, event, mark, event), said))
+		c := tiny().on(disk)
+		err := c.open()
+		must(t, c.abandon())
+		if want := fmt.Sprintf("there are 2, and its header says %d", said); said == 2 && err != nil || said != 2 && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("said to hold %d: %v", said, err)
+		}
+	}
 }
 
 // A byteDrawer makes its choices from bytes; when they are used up it chooses 0.

@@ -54,7 +54,7 @@
 // Integers are little-endian. Records follow each other without padding. The
 // partition is not logged: the hash of the key gives it. Neither is the sequence:
 // the header of the generation says where each partition began, and each event
-// counts one.
+// counts one. The header of a frame counts the records but for time marks and clocks.
 //
 //	offset  size  field   meaning
 //	     0     2  table   id of the table and stamp, as in an operation; from 0xfff0 on:

@@ -211,7 +211,7 @@ func (l *reading) take(f wal.FrameView, horizon uint64) error {
 		} else {
 			b.bodies = append(b.bodies, body...)
 		}
-		if err := l.route(b, at); err != nil {
+		if err := l.route(b, at, f.Count); err != nil {
 			return err
 		}
 	}
@@ -226,16 +226,21 @@ func (l *reading) take(f wal.FrameView, horizon uint64) error {
 }
 
 // route takes the records of the last frame of a portion apart, from at on in its bodies.
-func (l *reading) route(b *portion, at int) error {
+// Its header says how many there are.
+func (l *reading) route(b *portion, at int, count uint32) error {
 	routing, tables := &l.cfg.Routing, uint16(len(l.cfg.Tables))
 	var rec record
+	found := uint32(0)
 	for rest := b.bodies[at:]; len(rest) > 0; {
 		e := portionEntry{at: uint32(len(b.bodies) - len(rest))}
 		var err error
 		if rest, err = takeRecord(rest, &rec); err != nil {
 			return err
 		}
-		if e.table = rec.table; e.table >= controlTables {
+		if e.table = rec.table; e.table != timeMarkTable && e.table != clockTable {
+			found++
+		}
+		if e.table >= controlTables {
 			for i := range b.entries {
 				b.entries[i] = append(b.entries[i], e)
 			}
@@ -248,6 +253,9 @@ func (l *reading) route(b *portion, at int) error {
 		e.hash = routing.Hash(rec.key(), routing.Seed)
 		mine := &b.entries[l.theirs[routing.Partition(e.hash)].index]
 		*mine = append(*mine, e)
+	}
+	if found != count {
+		return fmt.Errorf("%w: there are %d, and its header says %d", errRecord, found, count)
 	}
 	return nil
 }

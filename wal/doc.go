@@ -27,7 +27,7 @@
 //	               was written; 0 says nothing
 //	    32      8  chain: the frame hash of the frame before; in the header frame
 //	               that of the last frame of the generation before, or 0
-//	    40      4  count of events
+//	    40      4  count of what the body holds: the caller's
 //	    44      4  length of the body
 //	    48      8  header hash: xxh3 of bytes 0 to 47, seeded for the generation
 //	    56      n  body

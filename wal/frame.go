@@ -19,7 +19,7 @@ const frameRoom = headerBytes + 8
 // A Frame must be used by one goroutine at a time. The zero Frame wants a Reset.
 type Frame struct {
 	Bytes []byte // append the body to it
-	Count uint32 // of events in the body
+	Count uint32 // of what is in the body: events and the like
 	Time  int64  // Unix nanoseconds
 }
 
