@@ -332,20 +332,29 @@ func (c *Changes[K, S, E, R]) Close() error {
 }
 
 // States shows all keys of the table with their states, in no order, each partition as it
-// was at one moment, until show returns false; then the error is nil and the Position zero.
-// It returns the position that they are at: Changes from there hands out exactly what came
-// after. So a reader begins, and begins again after ErrTrimmed. What is shown is durable. k
-// and s may be kept.
+// was at one moment. It returns the position that they are at: Changes from there hands out
+// exactly what came after. So a reader begins, and begins again after ErrTrimmed. What is
+// shown is durable. k and s may be kept.
 //
 // It shows the states of now. With ChangesOptions.States each change comes with the state that
 // it left.
 //
-// Errors are those of All.
-func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) bool) (Position, error) {
-	return t.durable(ctx, func(k, s unsafe.Pointer) bool { return show(*(*K)(k), *(*S)(s)) })
+// Errors are the first one of show, which ends it, and those of All. With an error there is
+// no position: what was shown until then is at none.
+func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) error) (Position, error) {
+	var stopped error
+	at, err := t.durable(ctx, func(k, s unsafe.Pointer) bool {
+		stopped = show(*(*K)(k), *(*S)(s))
+		return stopped == nil
+	})
+	if errors.Is(err, errStopped) {
+		err = stopped
+	}
+	return at, err
 }
 
-// durable shows all keys and states, as States does.
+// durable shows all keys and states, as States does, until show returns false: then the error
+// is errStopped.
 func (d *declaration) durable(ctx context.Context, show func(k, s unsafe.Pointer) bool) (Position, error) {
 	b, err := d.bound()
 	if err != nil {
@@ -368,9 +377,6 @@ func (d *declaration) durable(ctx context.Context, show func(k, s unsafe.Pointer
 		}
 		return elsewhere, showAll(images, show)
 	})
-	if errors.Is(err, errStopped) {
-		return Position{}, nil
-	}
 	if err != nil {
 		return Position{}, err
 	}

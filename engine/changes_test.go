@@ -110,7 +110,11 @@ func TestAReaderThatIsTooLateBeginsAgain(t *testing.T) {
 		t.Fatalf("%d events were skipped, want the first 120", skipped)
 	}
 	have := make(counts)
-	at, err := table.States(t.Context(), func(k string, s int64) bool { have[k] = s; return true })
+	enough := errors.New("enough")
+	if _, err := table.States(t.Context(), func(k string, s int64) error { have[k] = s; return enough }); err != enough || len(have) != 1 {
+		t.Fatalf("%v behind %d keys", err, len(have))
+	}
+	at, err := table.States(t.Context(), func(k string, s int64) error { have[k] = s; return nil })
 	must(t, err)
 	addSome(t, table, 30)
 	must(t, l.engine.Move(t.Context(), 5, 0))

@@ -183,7 +183,7 @@ func TestAReaderThatIsBehindAllStatesBeginsAgain(t *testing.T) {
 	for range 3 {
 		must(t, l.engine.Snapshot(t.Context()))
 	}
-	behind, err := table.States(t.Context(), func(string, int64) bool { return true })
+	behind, err := table.States(t.Context(), func(string, int64) error { return nil })
 	must(t, err)
 	for range 12 { // until the beginning is gone
 		addSome(t, table, 100)
@@ -195,7 +195,7 @@ func TestAReaderThatIsBehindAllStatesBeginsAgain(t *testing.T) {
 		}
 	}
 	have := make(counts)
-	at, err := table.States(t.Context(), func(k string, s int64) bool { have[k] = s; return true })
+	at, err := table.States(t.Context(), func(k string, s int64) error { have[k] = s; return nil })
 	must(t, err)
 	addSome(t, table, 30)
 	changes, err := table.Changes(t.Context(), at, engine.ChangesOptions{Stop: true, States: true})

@@ -406,7 +406,7 @@ func TestOwnFactsHaveLimitsOfTheirOwn(t *testing.T) {
 	must(t, p.Close(ctx))
 	cursor, err := l.engine.Cursor(ctx, name)
 	must(t, err)
-	at, err := table.States(ctx, func(string, int64) bool { return true })
+	at, err := table.States(ctx, func(string, int64) error { return nil })
 	must(t, err)
 	must(t, cursor.Commit(ctx, at))
 	l.crash(crashfs.Lost)

@@ -112,7 +112,7 @@ func useNames(ctx context.Context, e *engine.Engine, table *engine.Table[string,
 	if err != nil {
 		return err
 	}
-	at, err := table.States(ctx, func(string, tally) bool { return true })
+	at, err := table.States(ctx, func(string, tally) error { return nil })
 	if err != nil {
 		return err
 	}
@@ -381,7 +381,7 @@ func FuzzPosition(f *testing.F) {
 	ctx, cancel := patiently()
 	defer cancel()
 	for i := range 3 {
-		at, err := table.States(ctx, func(string, tally) bool { return true })
+		at, err := table.States(ctx, func(string, tally) error { return nil })
 		if err != nil {
 			f.Fatal(err)
 		}

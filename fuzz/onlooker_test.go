@@ -56,7 +56,7 @@ func (r *rig) lookedOn() error {
 	}
 	ctx, cancel := patiently()
 	defer cancel()
-	now, err := r.tallies.States(ctx, func(string, tally) bool { return true })
+	now, err := r.tallies.States(ctx, func(string, tally) error { return nil })
 	if err != nil {
 		return err
 	}

@@ -42,7 +42,7 @@ func TestAReaderOfStatesBeginsBesideSnapshots(t *testing.T) {
 		}
 		must(t, e.Snapshot(ctx))
 	}
-	now, err := table.States(ctx, func(string, string) bool { return true })
+	now, err := table.States(ctx, func(string, string) error { return nil })
 	must(t, err)
 	for n := range int32(12) { // of these reads the last ones are of states
 		var reads atomic.Int32
@@ -73,7 +73,7 @@ func TestAReaderOfStatesBeginsBesideSnapshots(t *testing.T) {
 			t.Fatalf("%q, %v", s, ok)
 		}
 		must(t, changes.Close())
-		now, err = table.States(ctx, func(string, string) bool { return true })
+		now, err = table.States(ctx, func(string, string) error { return nil })
 		must(t, err)
 	}
 	must(t, e.Close())

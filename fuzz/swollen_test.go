@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -82,9 +83,11 @@ func TestAStateThatHasGrownIsKeptInSnapshotsMovesAndOtherLayouts(t *testing.T) {
 		}
 		look("recovered")
 		shown := 0
-		if _, err := table.States(t.Context(), func(key string, s []byte) bool {
-			shown++
-			return bytes.Equal(s, swollen(key, sizes[key]))
+		if _, err := table.States(t.Context(), func(key string, s []byte) error {
+			if shown++; !bytes.Equal(s, swollen(key, sizes[key])) {
+				return fmt.Errorf("%s has %d bytes, which are not its own", key, len(s))
+			}
+			return nil
 		}); err != nil || shown != len(sizes) {
 			t.Fatalf("shown %d: %v", shown, err)
 		}

@@ -158,7 +158,7 @@ func (f *follower[S, E, R]) Finish(ctx context.Context) (Read, error) {
 // that end.
 func (f *follower[S, E, R]) rest(ctx context.Context) error {
 	s, at := f.store, f.changes.Position()
-	if _, err := s.table.States(ctx, func(string, S) bool { return true }); err != nil {
+	if _, err := s.table.States(ctx, func(string, S) error { return nil }); err != nil {
 		return err
 	}
 	var err error

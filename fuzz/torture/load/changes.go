@@ -20,7 +20,7 @@ func (c *child) readChanges(ctx context.Context, found *Found) error {
 // follow begins with the states, again when it has fallen behind what is kept.
 func follow[S any](ctx context.Context, c *child, found *Found, table *engine.Table[string, S, Step, Tally]) error {
 	for ctx.Err() == nil {
-		from, err := table.States(ctx, func(string, S) bool { return true })
+		from, err := table.States(ctx, func(string, S) error { return nil })
 		if err == nil {
 			err = followFrom(ctx, c, found, table, from)
 		}
