@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync/atomic"
 	"time"
 	"unsafe"
@@ -191,16 +192,40 @@ func (r *reader[K, S, E, R]) name(ctx context.Context) error {
 			s.close()
 		}
 	}()
-	if source, ok := r.source.(Resumer); ok {
-		if err := source.Resume(s.kept); err != nil {
+	resumer, numbered, err := abilities(r.source)
+	if err != nil {
+		return fmt.Errorf("keyfold: source %q: %w", o.Name, err)
+	}
+	if resumer != nil {
+		if err := resumer.Resume(s.kept); err != nil {
 			return err
 		}
 		r.offsets.next = s.kept
 	}
 	resumed = true
-	r.offsets.given, _ = r.source.(Numbered)
+	r.offsets.given = numbered
 	r.feed.scribe = &scribe{stream: s, due: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 	return nil
+}
+
+// abilities is a source as a Resumer and as a Numbered; nil where it is none. A method that
+// has the name and not the type of theirs is an error: without it a record would be given the
+// number of another one, and be lost.
+func abilities(source any) (resumer Resumer, numbered Numbered, err error) {
+	t := reflect.TypeOf(source)
+	if t.Kind() != reflect.Pointer {
+		t = reflect.PointerTo(t) // it has the methods of both
+	}
+	const wrong = "%T has the method %s %v, where %s"
+	resumer, is := source.(Resumer)
+	if m, has := t.MethodByName("Resume"); has && !is { // by name, or the linker keeps every method of the program
+		return nil, nil, fmt.Errorf(wrong, source, m.Name, m.Type, "a Resumer has Resume(offset uint64) error")
+	}
+	numbered, is = source.(Numbered)
+	if m, has := t.MethodByName("Offset"); has && !is {
+		return nil, nil, fmt.Errorf(wrong, source, m.Name, m.Type, "a Numbered has Offset(i int) uint64")
+	}
+	return resumer, numbered, nil
 }
 
 // encodeNamed is encode for a source with a name: its events bear their offsets, plus one.

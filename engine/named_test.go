@@ -262,6 +262,55 @@ func TestNamedSourceIsDoneOnce(t *testing.T) {
 	}
 }
 
+// Rolls whose methods nearly make them what they are meant to be.
+type (
+	narrowOffset struct{ *roll }
+	mutedResume  struct{ *roll }
+	pointedOnly  struct{ *roll }
+)
+
+func (narrowOffset) Offset(i int64) uint64  { return uint64(i) }
+func (mutedResume) Resume(uint64)           {}
+func (*pointedOnly) Resume(uint64) error    { return nil }
+func (n unasked) Offset(whence string) bool { return whence == "" }
+
+// unasked has a method of the name, and no name.
+type unasked struct{ *roll }
+
+// Goal: a source whose offsets would be passed over without a word is refused, and its name
+// is free again. Method: other arguments, no result, a pointer that was not given.
+func TestMethodsThatAreNearlyThoseOfASourceAreRefused(t *testing.T) {
+	ctx := context.Background()
+	table := counters("counters")
+	newLab(t, smallStore(), table)
+	named := engine.SourceOptions[string, int64]{Name: "s"}
+	for _, c := range []struct {
+		source engine.Source[string, int64]
+		words  []string
+	}{
+		{narrowOffset{&roll{end: 3}}, []string{"source \"s\"", "engine_test.narrowOffset", "Offset func(", "int64) uint64", "a Numbered has Offset(i int) uint64"}},
+		{mutedResume{&roll{end: 3}}, []string{"Resume func(", "a Resumer has Resume(offset uint64) error"}},
+		{pointedOnly{&roll{end: 3}}, []string{"engine_test.pointedOnly has", "Resume func(*engine_test.pointedOnly, uint64) error"}},
+	} {
+		_, err := table.Consume(ctx, c.source, named)
+		if err == nil {
+			t.Fatalf("%T was taken", c.source)
+		}
+		mustSay(t, err.Error(), c.words...)
+	}
+	for _, c := range []struct {
+		source  engine.Source[string, int64]
+		options engine.SourceOptions[string, int64]
+	}{{&pointedOnly{&roll{end: 3}}, named}, {unasked{&roll{end: 3}}, engine.SourceOptions[string, int64]{}}} {
+		f, err := table.Consume(ctx, c.source, c.options)
+		must(t, err)
+		must(t, f.Wait(ctx))
+	}
+	if n := len(everything(t, table)); n != 3 {
+		t.Fatalf("%d keys", n)
+	}
+}
+
 // Goal: what comes behind an event that found no room is not done before it. Method: room
 // is refused for one event in the middle of a stream, and there is enough right behind it.
 func TestEventThatFoundNoRoomIsNotPassed(t *testing.T) {

@@ -61,6 +61,12 @@ type SourceOptions[K comparable, E any] struct {
 // record that may not be settled; at first 0. Records at or behind it may have been done:
 // they are skipped, and count as settled. A named source that is no Resumer begins with
 // record 0 again.
+//
+// Consume looks for the methods of a named source's Resumer and Numbered by name: one with
+// other arguments or results, or that only a pointer to what was given has, is an error and
+// not passed over. What a wrapper hides cannot be seen, so say what a source is meant to be:
+//
+//	var _ engine.Resumer = (*mySource)(nil)
 type Resumer interface {
 	// Resume makes the next Poll begin with the record at offset, or with the first one behind
 	// it. An error is that of Consume.
