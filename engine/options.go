@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -138,10 +139,14 @@ type Options struct { //tidy:ignore size: one flat struct, so that a literal nam
 	// and which no move helps. nil means that nothing is logged. Its handler runs on a
 	// goroutine of the engine, which Close waits for; it must not close the engine.
 	Logger *slog.Logger
-	// Environment replaces the disk and the clock. It is for package enginetest; nil
-	// means the operating system's.
-	Environment *seam.Environment
+	// Environment is the disk and the clock; nil means the operating system's.
+	Environment *Environment
 }
+
+// An Environment is the disk and the clock that an engine lives in, for tests of programs
+// that open, verify, replay or restore stores by themselves: enginetest.Store.Environment
+// makes one in memory. What it consists of is the engine's own, and may change.
+type Environment = seam.Environment
 
 // Limits and defaults of Options.
 const (
@@ -171,6 +176,9 @@ func (o Options) complete() (Options, error) {
 		if o.QueuedSync {
 			o.Environment.FS = fsys.QueuedOS()
 		}
+	}
+	if o.Environment.FS == nil || o.Environment.Now == nil {
+		return o, errors.New("keyfold: Options.Environment must be one that package enginetest has made")
 	}
 	o.Spin = max(o.Spin, 0)
 	if err := o.check(); err != nil {

@@ -11,7 +11,6 @@ import (
 
 	"github.com/zeebo/xxh3"
 
-	"github.com/keyfold/keyfold/internal/seam"
 	"github.com/keyfold/keyfold/shard"
 )
 
@@ -28,9 +27,8 @@ type ReplayOptions struct {
 	// Workers is how many goroutines read and send, each some of the partitions. 0 means
 	// GOMAXPROCS.
 	Workers int
-	// Environment replaces the disk of a log that is not open. It is for package
-	// enginetest, as in Options.
-	Environment *seam.Environment
+	// Environment has the disk of a log that is not open; nil means the operating system's.
+	Environment *Environment
 }
 
 // A Replayed says what a replay did.

@@ -26,8 +26,8 @@ var ErrNoStore = errors.New("keyfold: there is no store")
 
 // VerifyOptions say how Verify looks at a store. The zero VerifyOptions are right.
 type VerifyOptions struct {
-	// Environment replaces the disk. It is for tests; nil means the operating system's.
-	Environment *seam.Environment
+	// Environment has the disk; nil means the operating system's.
+	Environment *Environment
 }
 
 // Verify reads all of the store in dir, without its tables, and says what is in it and

@@ -6,6 +6,8 @@ package enginetest
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -39,10 +41,13 @@ type Store struct {
 	tables  []engine.Definition
 	disk    *crashfs.FS
 	engine  *engine.Engine
-	now     atomic.Int64 // nanoseconds of Unix time; Advance's add publishes to the engine
-	moved   func(context.Context) error
+	now     atomic.Int64                  // nanoseconds of Unix time; Advance's add publishes to the engine
+	hearers []func(context.Context) error // of engines on the disk: they fire what is due
 	crashes uint64
 }
+
+// Dir is where the store lies on its disk.
+const Dir = "/store"
 
 // Open opens a new store with the given tables. It is closed when the test ends. The
 // test fails if any of that does.
@@ -51,7 +56,8 @@ func Open(tb testing.TB, tables ...engine.Definition) *Store {
 	return OpenOptions(tb, engine.Options{Shards: 2, Partitions: 64}, tables...)
 }
 
-// OpenOptions is Open with options of the test's own. Their Environment is replaced.
+// OpenOptions is Open with options of the test's own. Their Environment is replaced by that
+// of the store.
 func OpenOptions(tb testing.TB, options engine.Options, tables ...engine.Definition) *Store {
 	tb.Helper()
 	s := &Store{tb: tb, options: options, tables: tables, disk: crashfs.New()}
@@ -68,13 +74,20 @@ func OpenOptions(tb testing.TB, options engine.Options, tables ...engine.Definit
 func (s *Store) open() {
 	s.tb.Helper()
 	options := s.options
-	options.Environment = &seam.Environment{FS: s.disk, Now: s.now.Load, Seed: 1,
-		Hear: func(moved func(context.Context) error) { s.moved = moved }}
-	e, err := engine.Open(context.Background(), "/store", options, s.tables...)
+	options.Environment = s.Environment()
+	e, err := engine.Open(context.Background(), Dir, options, s.tables...)
 	if err != nil {
 		s.tb.Fatalf("enginetest: open: %v", err)
 	}
 	s.engine = e
+}
+
+// Environment is the disk and the clock of the store, for what a program does by itself:
+// open another store in another directory, verify, replay, restore. Advance waits for every
+// engine that was opened with it. CrashAndReopen ends them all, and leaves another disk.
+func (s *Store) Environment() *engine.Environment {
+	return &seam.Environment{FS: s.disk, Now: s.now.Load, Seed: 1,
+		Hear: func(moved func(context.Context) error) { s.hearers = append(s.hearers, moved) }}
 }
 
 // Engine is the engine that is open now. CrashAndReopen and Reopen replace it.
@@ -91,9 +104,13 @@ func (s *Store) Advance(d time.Duration) {
 		s.tb.Fatalf("enginetest: the clock cannot be moved back by %v", -d)
 	}
 	s.now.Add(int64(d))
-	if err := s.moved(context.Background()); err != nil {
-		s.tb.Fatalf("enginetest: advance: %v", err)
-	}
+	s.hearers = slices.DeleteFunc(s.hearers, func(moved func(context.Context) error) (closed bool) {
+		err := moved(context.Background())
+		if closed = errors.Is(err, engine.ErrClosed); err != nil && !closed {
+			s.tb.Fatalf("enginetest: advance: %v", err)
+		}
+		return closed
+	})
 }
 
 // survivals says for each Crash what the disk keeps.
@@ -111,7 +128,7 @@ func (s *Store) CrashAndReopen(crash Crash) {
 	s.crashes++
 	disk := s.disk.Crash(crashfs.Model{Data: survivals[crash], Seed: s.crashes})
 	_ = s.engine.Close() // on a disk that is gone: it fails, and gives the tables back
-	s.disk = disk
+	s.disk, s.hearers = disk, nil
 	s.open()
 }
 

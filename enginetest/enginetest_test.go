@@ -2,6 +2,7 @@ package enginetest_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -113,5 +114,50 @@ func TestStoresOfOneTestAreApart(t *testing.T) {
 	send(t, a, engine.Durable)
 	if n := count(t, b).Count; n != 0 {
 		t.Errorf("the other store has %d events", n)
+	}
+}
+
+// Goal: what a program does to stores by itself happens on the disk and by the clock of the
+// test. Method: a second engine beside the store, with a timer; a replay of its log; a crash
+// of both.
+func TestEnginesOfOneEnvironmentShareDiskAndClock(t *testing.T) {
+	ctx := context.Background()
+	table, other := visits(), visits()
+	store := enginetest.Open(t, table)
+	options := engine.Options{Shards: 1, Partitions: 2, Environment: store.Environment()}
+	second, err := engine.Open(ctx, "/second", options, other)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store.Advance(time.Hour)
+	send(t, other, engine.Durable)
+	if last := count(t, other).Last; last != store.Now().UnixNano() {
+		t.Errorf("its event came at %v", time.Unix(0, last))
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	store.Advance(time.Hour) // it waits for nobody who is closed
+	v, err := engine.Verify(ctx, "/second", engine.VerifyOptions{Environment: store.Environment()})
+	if err != nil || v.Refused() != nil {
+		t.Errorf("%v, %v", v, err)
+	}
+	if _, err := engine.Verify(ctx, enginetest.Dir, engine.VerifyOptions{Environment: store.Environment()}); !errors.Is(err, engine.ErrLocked) {
+		t.Errorf("a store that is open: %v", err)
+	}
+	again := visits()
+	if _, err := engine.Open(ctx, "/second", engine.Options{Environment: &engine.Environment{}}, again); err == nil {
+		t.Error("an environment without a disk was taken")
+	}
+	store.CrashAndReopen(enginetest.PowerLost)
+	options.Environment = store.Environment()
+	if second, err = engine.Open(ctx, "/second", options, other); err != nil {
+		t.Fatal(err)
+	}
+	if n := count(t, other).Count; n != 1 {
+		t.Errorf("%d events are there behind the crash", n)
+	}
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
