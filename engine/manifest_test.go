@@ -147,6 +147,122 @@ func TestManifestWithAReservedValueIsRefused(t *testing.T) {
 	}
 }
 
+// schemaLab opens one table in many versions, on a disk in memory.
+type schemaLab struct {
+	t    *testing.T
+	disk *crashfs.FS
+}
+
+// run opens the table in a version, sends an event and closes it. It returns the error of the
+// open.
+func (l *schemaLab) run(version uint32, keep int64) error {
+	l.t.Helper()
+	table := NewTable(Spec[string, int64, int64, struct{}]{
+		Name: "sums", Version: version,
+		Apply: func(_ *Context[string], s *int64, e int64) (none struct{}) { *s += e; return none },
+	})
+	e, err := Open(l.t.Context(), "/store", Options{
+		Shards: 1, Partitions: 1, KeepLog: KeepLog{Bytes: keep},
+		Environment: &Environment{FS: l.disk, Now: func() int64 { return 1 }},
+	}, table)
+	if err != nil {
+		return err
+	}
+	_, err = table.Do(l.t.Context(), "key", 1)
+	if err := errors.Join(err, e.Close()); err != nil {
+		l.t.Fatal(err)
+	}
+	return nil
+}
+
+// entry is what the manifest has of the table.
+func (l *schemaLab) entry() tableEntry {
+	l.t.Helper()
+	m, _, err := lookAtManifest(l.disk, "/store")
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return m.Tables[0]
+}
+
+// Goal: the history of a table is as long as what files still hold, and no longer. Method:
+// twelve versions, each opened once: of a store that keeps nothing, of one that keeps its log,
+// and of one whose log cannot be read, which may hold anything.
+func TestSchemasAreForgottenWithTheFilesThatHoldThem(t *testing.T) {
+	l := &schemaLab{t, crashfs.New()}
+	for version := range uint32(12) {
+		if err := l.run(version, 0); err != nil {
+			t.Fatal(err)
+		}
+		if e := l.entry(); e.number() != version || len(e.Schemas) > 3 {
+			t.Fatalf("version %d has number %d, with %d schemas", version, e.number(), len(e.Schemas))
+		}
+	}
+	l.disk = crashfs.New()
+	for version := range uint32(12) {
+		if err := l.run(version, 1<<30); err != nil {
+			t.Fatal(err)
+		}
+		if e := l.entry(); len(e.Schemas) != int(version)+1 || e.First != 0 {
+			t.Fatalf("version %d: %d schemas from %d on, of a log that is kept", version, len(e.Schemas), e.First)
+		}
+	}
+	l.disk.SetHook(func(op crashfs.Op) error { // in the log that is kept, and nowhere else
+		if op.Kind == crashfs.Open && strings.Contains(op.Name, "/log/00000001/") {
+			return errors.New("it cannot be read")
+		}
+		return nil
+	})
+	if err := l.run(12, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	if e := l.entry(); len(e.Schemas) != 13 || e.First != 0 {
+		t.Fatalf("%d schemas from %d on, and it is not known what the log holds", len(e.Schemas), e.First)
+	}
+}
+
+// Goal: a table of more schemas than may be is refused, nothing is changed, and the way out
+// that the error names is one. Method: a log that is kept holds the first schema; the manifest
+// is given as many behind it as may be, and a program with one more comes.
+func TestMoreSchemasThanMayBeAreRefusedWithAWayOut(t *testing.T) {
+	l := &schemaLab{t, crashfs.New()}
+	if err := l.run(1, 1<<30); err != nil {
+		t.Fatal(err)
+	}
+	m, _, err := lookAtManifest(l.disk, "/store")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := &m.Tables[0]
+	for next := *table.present(); len(table.Schemas) < schemasMax; {
+		next.Version++
+		table.Schemas = append(table.Schemas, next)
+	}
+	if err := m.write(l.disk, "/store"); err != nil {
+		t.Fatal(err)
+	}
+	before := m.encode()
+	err = l.run(schemasMax+1, 1<<30)
+	var refused *VersionError
+	if !errors.As(err, &refused) || refused.Have != "1025 schemas" || !strings.Contains(refused.Diff, "run the program that wrote it last, with less Options.KeepLog or none, and close it twice") {
+		t.Fatalf("%v", err)
+	}
+	if m, _, err = lookAtManifest(l.disk, "/store"); err != nil || !bytes.Equal(m.encode(), before) {
+		t.Fatalf("it was refused, and has changed: %v", err)
+	}
+	for range 2 {
+		if err := l.run(schemasMax, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.run(schemasMax+1, 1<<30); err != nil {
+		t.Fatal("closed twice: ", err)
+	}
+	if e := l.entry(); len(e.Schemas) > 3 || e.number() != schemasMax {
+		t.Fatalf("number %d, %d schemas", e.number(), len(e.Schemas))
+	}
+}
+
 // Goal: the id of a table never runs into the bits of a record that say something else.
 func TestAStoreHasABoundedNumberOfTablesInItsLife(t *testing.T) {
 	m := &manifest{Partitions: 1}

@@ -149,7 +149,7 @@ func (e *Engine) prune() error {
 		}
 		if n := len(t.Schemas); n > schemasMax {
 			return t.refusal(fmt.Sprint(n, " schemas"), fmt.Sprint("at most ", schemasMax),
-				"its files hold states or events of %d schemas; keep less log, or run the program that wrote it last, and close it twice, so that it keeps no older ones", n)
+				"its files hold states or events of %d schemas; run the program that wrote it last, with less Options.KeepLog or none, and close it twice, so that no file holds the older ones", n)
 		}
 	}
 	return nil
