@@ -14,11 +14,11 @@ import (
 
 // temporary is a directory for the store of an example.
 func temporary() (dir string, remove func()) {
-	dir, err := os.MkdirTemp("", "example")
+	parent, err := os.MkdirTemp("", "example")
 	if err != nil {
 		panic(err)
 	}
-	return filepath.Join(dir, "store"), func() { os.RemoveAll(dir) }
+	return filepath.Join(parent, "store"), func() { os.RemoveAll(parent) }
 }
 
 // check ends an example that does not work.
