@@ -124,9 +124,10 @@ type Options struct { //tidy:ignore size: one flat struct, so that a literal nam
 	QueuedSync bool
 	// Device says who writes the files of the log.
 	Device LogDevice
-	// SegmentBytes is the size of a file of the log. Between two files the shard waits
-	// for a sync. 0 means 64 MiB, but 4 MiB for DeviceLibrary, which holds the last file
-	// in memory.
+	// SegmentBytes is the size of a file of the log. A full file is synced beside the
+	// shard whatever Sync says, before the next one is full; DeviceLibrary holds the shard
+	// up for that. 0 means 64 MiB, but 4 MiB for DeviceLibrary, which holds the last file in
+	// memory.
 	SegmentBytes int
 	// Progress is called during Open with the bytes of log read, of all there are, by
 	// several goroutines at once. It may be nil.

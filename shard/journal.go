@@ -34,6 +34,7 @@ type journal struct {
 	lane     *lane
 	job      syncJob
 	wanted   uint64 // frames that must be durable soon, whatever the mode
+	segments uint64 // of the generation, when the last frame was written
 	pulse    pulse
 }
 
@@ -52,6 +53,7 @@ func (j *journal) open(s *Shard, state *State) {
 	j.current = state.current
 	j.bytes = state.log
 	j.logged = state.Report.Copied > 0
+	j.segments = j.writer.Segments()
 	j.frameMax = s.cfg.Log.FrameBytesMax
 	j.frame.Reset()
 	j.lane = newLane(s.syncWork, func(lost *PanicError) { j.job.err = lost }, s.Wake)
@@ -173,6 +175,9 @@ func (s *Shard) appendFrame() {
 	j.frame.Reset()
 	j.gather.turns = 0
 	j.appended.Store(j.appended.Load() + 1)
+	if segments := j.writer.Segments(); segments != j.segments {
+		j.segments, j.wanted = segments, j.appended.Load() // the full one is synced before the next is full
+	}
 	j.bytes += int64(bytes)
 	s.counters.frames++
 	s.counters.logBytes += uint64(bytes)

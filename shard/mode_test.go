@@ -83,6 +83,27 @@ func TestIntervalModeGroupsWhatArrivesInAnInterval(t *testing.T) {
 	}
 }
 
+// Goal: a full segment does not wait until somebody wants a sync: what a crash of the
+// system can take stays below two segments, and the segment after it finds nothing to wait
+// for. Method: fill one in every mode, and count the syncs that somebody waited for: none.
+func TestAFullSegmentIsSyncedInEveryMode(t *testing.T) {
+	for mode, change := range map[string]func(*Config){"always": func(*Config) {}, "interval": atInterval, "never": atNever} {
+		r := newRig(t, change)
+		for r.log.writer.Segments() < 2 {
+			r.send(Written, adds("0a", 50)...)
+			r.turn()
+		}
+		full := r.log.appended.Load()
+		if !r.log.forced() || !r.log.lane.busy {
+			t.Fatalf("%s: no sync was begun behind a full segment", mode)
+		}
+		r.settle()
+		if r.log.durable < full {
+			t.Fatalf("%s: %d of %d frames are durable", mode, r.log.durable, full)
+		}
+	}
+}
+
 func TestNeverModeSyncsNothingByItself(t *testing.T) {
 	r := newRig(t, atNever)
 	written := r.send(Written, add("0a"))

@@ -45,7 +45,7 @@ func (s *Shard) rotate() error {
 	j.logged = false
 	s.alarm.logged, s.alarm.said = len(s.alarm.tables) == 0, s.alarm.clock.Paused
 	j.rotation = &rotation{retired: j.writer, writer: writer, current: j.current}
-	j.writer = writer
+	j.writer, j.segments = writer, writer.Segments()
 	j.frame.Reset()
 	return nil
 }

@@ -111,7 +111,7 @@ func TestWorkerThatGivesUpEndsTheRecovery(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rot(t, disk, filepath.Join(dir, segments[len(segments)-2].Name()), 2000)
+			rot(t, disk, filepath.Join(dir, segments[len(segments)-3].Name()), 2000)
 			var damage *CorruptError
 			switch _, err = Recover(r.onDisk(disk), allPartitions(), nil); {
 			case verb == verbAdd && !errors.As(err, &damage), verb != verbAdd && !errors.Is(err, errReplay):

@@ -66,29 +66,43 @@ func readTrailer(frame []byte) uint64 {
 	return binary.LittleEndian.Uint64(frame[len(frame)-trailerBytes:])
 }
 
-// judge decides what the bad frame at off is: a tear, which it counts, or damage.
-func (s *scanner) judge(off int64, last bool, why error) error {
+// judge decides what is missing at off in the first of the segments: a tear, which it
+// counts, or damage.
+func (s *scanner) judge(segments []segment, off int64, why error) error {
+	damaged := func(err error) error {
+		return &CorruptError{Path: segments[0].path, Offset: off, Sequence: s.next, Err: err}
+	}
 	if s.next == 0 && off == 0 {
-		if err := s.foreign(); err != nil {
+		if err := s.within(segments[0], s.foreign); err != nil {
 			return err
 		}
 	}
-	if s.options.Seal != nil || !last {
-		return s.corrupt(off, why)
+	most := 2 // segments that a crash may have taken something of
+	if off == 0 && segments[0].number != s.next+1 {
+		most-- // it is the one before that is short
 	}
-	rest, err := s.search(off)
-	if err != nil {
-		return err
+	if s.options.Seal != nil || len(segments) > most || off == 0 && segments[0].number < s.next+1 {
+		return damaged(why)
 	}
-	if mutant.HorizonTooLow && rest.horizon > 0 {
-		rest.horizon--
+	var r rest
+	for i, segment := range segments {
+		from := int64(0)
+		if i == 0 {
+			from = off
+		}
+		if err := s.within(segment, func() error { return s.search(&r, from) }); err != nil {
+			return err
+		}
 	}
-	if rest.horizon > 0 && rest.horizon >= s.next {
-		return s.corrupt(off, fmt.Errorf("%w; a later frame says that it was durable", why))
+	if mutant.HorizonTooLow && r.horizon > 0 {
+		r.horizon--
 	}
-	if torn := rest.end - off; torn > 0 {
-		s.result.TornBytes, s.result.TornFrames = torn, rest.headers
-		s.result.TornPath, s.result.TornOffset = s.window.path, off
+	if r.horizon > 0 && r.horizon >= s.next {
+		return damaged(fmt.Errorf("%w; a later frame says that it was durable", why))
+	}
+	if r.bytes > 0 {
+		s.result.TornBytes, s.result.TornFrames = r.bytes, r.headers
+		s.result.TornPath, s.result.TornOffset = segments[0].path, off
 	}
 	return nil
 }
@@ -97,19 +111,20 @@ func (s *scanner) judge(off int64, last bool, why error) error {
 type rest struct {
 	headers int
 	horizon uint64 // the highest one of the headers
-	end     int64  // behind the last byte that is not zero
+	bytes   int64  // of all segments, up to the last one in each that is not zero
 }
 
-// search looks for headers at any offset from off on. One that this version cannot
-// read might say anything.
-func (s *scanner) search(off int64) (r rest, err error) {
-	for r.end = off; off < s.window.size; {
+// search adds what lies in a segment from off on: headers at any offset. One that this
+// version cannot read might say anything.
+func (s *scanner) search(r *rest, off int64) error {
+	from, end := off, off
+	for off < s.window.size {
 		b, err := s.window.at(off, int(min(readBytes, s.window.size-off)))
 		if err != nil {
-			return r, err
+			return err
 		}
 		if n := len(bytes.TrimRight(b, "\x00")); n > 0 {
-			r.end = off + int64(n)
+			end = off + int64(n)
 		}
 		for i := nextMagic(b, 0); i >= 0; i = nextMagic(b, i+1) {
 			h, _, err := readHeader(b[i:], s.seed)
@@ -126,7 +141,8 @@ func (s *scanner) search(off int64) (r rest, err error) {
 			off -= headerBytes - 1
 		}
 	}
-	return r, nil
+	r.bytes += end - from
+	return nil
 }
 
 // nextMagic finds where a header might begin in b, at from or behind it.

@@ -31,18 +31,18 @@ func (k DeviceKind) String() string {
 }
 
 // A device appends entries to segments. It belongs to the goroutine that appends,
-// and is not called again after an error, except for close, and for begin where it says so. It has descriptors of its
-// own: a failed write-back is reported once to each descriptor, and so to the device
-// and to whoever syncs, whichever of them asks first.
+// and is not called again after an error, except for close, and for begin where it says
+// so. It has descriptors of its own: a failed write-back is reported once to each
+// descriptor, and so to whoever syncs, whatever the device is told.
 type device interface {
-	// append writes an entry, the number-th of the log, behind the last one. When
-	// the entry fills its segment, that segment is durable before the next call of
-	// begin returns.
+	// append writes an entry, the number-th of the log, behind the last one.
 	append(number uint64, e entry) error
 	// begin makes sure that the segment whose first entry is number exists, and is
-	// empty. An error that matches ErrNoSpace says that there is no room for it; begin
-	// may be called again then.
-	begin(number uint64) error
+	// empty. behind says that nobody has synced the segment before the last one yet: it
+	// is made durable before begin returns, so that no more than two ever are not. An
+	// error that matches ErrNoSpace says that there is no room for the new one; begin may
+	// be called again then.
+	begin(number uint64, behind bool) error
 	// ahead makes sure that the segment has bytes up to size, if the device can do
 	// that; those behind the last entry are zero. The next entry overwrites them, and
 	// close cuts off what is left of them.

@@ -12,6 +12,7 @@ import (
 type direct struct {
 	fs   fsys.FS
 	dir  string
+	last fsys.File // the full segment before the tail
 	tail fsys.File
 	size int64 // of the entries in the tail
 	has  int64 // bytes of the tail, with what was written ahead
@@ -37,29 +38,35 @@ func (d *direct) ahead(size int64) error {
 	return nil
 }
 
-// begin syncs and closes the segment before, as the library does. Only when it is the
-// new segment that there is no room for may the error say so: then begin is called again,
-// and a sync that has failed must never be tried a second time.
-func (d *direct) begin(number uint64) error {
-	if err := d.end(); err != nil {
-		return fmt.Errorf("end the segment before: %v", err) // matches nothing
+// begin ends the segment before the last. Only when it is the new segment that there is
+// no room for may the error say so: then begin is called again, and a sync that has failed
+// must never be tried a second time.
+func (d *direct) begin(number uint64, behind bool) error {
+	if err := d.end(behind); err != nil {
+		return fmt.Errorf("end a full segment: %v", err) // matches nothing
 	}
 	f, err := d.fs.OpenFile(segmentPath(d.dir, number), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	d.tail, d.size, d.has = f, 0, 0
-	return err
-}
-
-// end makes the full segment durable and closes it.
-func (d *direct) end() error {
-	if d.tail == nil {
-		return nil
-	}
-	if err := d.tail.Sync(); err != nil {
+	if err != nil {
 		return err
 	}
-	tail := d.tail
-	d.tail = nil
-	return tail.Close()
+	d.last, d.tail, d.size, d.has = d.tail, f, 0, 0
+	return nil
+}
+
+// end closes the segment before the tail. A sync by others is not waited for: this
+// descriptor hears for itself whether what it has written has come to the disk.
+func (d *direct) end(behind bool) error {
+	if d.last == nil {
+		return nil
+	}
+	if behind {
+		if err := d.last.Sync(); err != nil {
+			return err
+		}
+	}
+	last := d.last
+	d.last = nil
+	return last.Close()
 }
 
 // cut takes away what was written ahead and not used.
@@ -72,13 +79,14 @@ func (d *direct) cut() error {
 }
 
 func (d *direct) close(healthy bool) (err error) {
-	if d.tail == nil {
-		return nil
-	}
-	if healthy {
+	if healthy && d.tail != nil {
 		err = d.cut()
 	}
-	tail := d.tail
-	d.tail = nil
-	return errors.Join(err, tail.Close())
+	for _, f := range []fsys.File{d.last, d.tail} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
+	}
+	d.last, d.tail = nil, nil
+	return err
 }

@@ -60,19 +60,22 @@
 //
 // The last segment may go on behind its last frame: with zeros that were written ahead
 // of the frames, and with what a crash left of frames that were being written. Every
-// other segment ends with its last frame, and it and its entry in the directory are
-// durable before the next one exists. Close cuts the last segment to its end, and only
-// then is it what github.com/tidwall/wal would have written.
+// other segment ends with its last frame, and its entry in the directory is durable before
+// the next one exists. Its bytes are durable before the one behind the next exists: until
+// then a crash can take the end of a segment and leave some of the next. Close cuts the
+// last segment to its end, and only then is it what github.com/tidwall/wal would have
+// written.
 //
 // At the first place where no whole frame lies that follows the one before, [Scan]
-// looks at everything from there to the end of the file. It judges by the first row of
-// this table that is true. A header counts as one of this generation only if its hash
-// is right under the seed of the generation.
+// looks at everything from there on, in this segment and in all that follow. It judges by
+// the first row of this table that is true. A header counts as one of this generation only
+// if its hash is right under the seed of the generation.
 //
 //	what is there                                       what it is
 //	a sealed generation, behind its seal                surplus: not read
 //	a sealed generation, at or before its seal          damage
-//	a segment that is not the last                      damage
+//	a segment that has two or more behind it            damage: it had been durable
+//	a segment whose name goes back                      damage
 //	a header of this generation with a horizon at or
 //	above the frame that is missing                     damage: it had been durable
 //	a header of this generation of an unknown format,

@@ -87,7 +87,7 @@ func (d *library) requireAbsent(number uint64) error {
 
 // begin makes the segment if the library could not. To the library that opens it then,
 // the log looks as it does behind a segment that the library has begun.
-func (d *library) begin(number uint64) error {
+func (d *library) begin(number uint64, _ bool) error {
 	path := segmentPath(d.dir, number)
 	if d.log != nil {
 		_, err := d.fs.Lstat(path)

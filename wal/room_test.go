@@ -185,9 +185,10 @@ func TestAFullSegmentThatCannotBeSyncedIsNotSyncedAgain(t *testing.T) {
 	w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 10 << 10})
 	mustAppend(t, w, frameOf(100))
 	mustSync(t, w)
+	mustAppend(t, w, frameOf(11<<10))
 	fs.FailNth(crashfs.Sync, 1, crashfs.DropDirty(crashfs.ErrFull))
 	if _, err := w.Append(frameOf(11 << 10)); err == nil || errors.Is(err, ErrNoSpace) {
-		t.Errorf("Append: %v", err)
+		t.Errorf("Append of the frame that fills the next one: %v", err)
 	}
 	if durable, err := w.Sync(); err == nil || w.Err() == nil {
 		t.Errorf("the next sync says that frame %d is durable, and %v", durable, w.Err())

@@ -93,13 +93,13 @@ type scanner struct {
 func (s *scanner) run(segments []segment) error {
 	s.result.End.Generation = s.generation
 	for i, segment := range segments {
-		if !s.done && segment.number != s.next+1 {
-			return &CorruptError{
-				Path: segment.path, Sequence: s.next,
-				Err: fmt.Errorf("it begins with frame %d, but frame %d comes next: a segment is missing", segment.number-1, s.next),
+		off, err := s.segment(segment)
+		if bad, ok := err.(badFrame); ok {
+			if err = s.judge(segments[i:], off, bad.err); err == nil {
+				break
 			}
 		}
-		if err := s.segment(segment, i == len(segments)-1); err != nil {
+		if err != nil {
 			return err
 		}
 	}
@@ -122,29 +122,37 @@ func (s *scanner) run(segments []segment) error {
 	return nil
 }
 
-func (s *scanner) segment(segment segment, last bool) (err error) {
+// segment reads the frames of a segment, and returns where it stopped. A badFrame may turn
+// out to be a tear.
+func (s *scanner) segment(segment segment) (off int64, err error) {
+	if !s.done && segment.number != s.next+1 {
+		return 0, badFrame{fmt.Errorf("it begins with frame %d, but frame %d comes next: a segment is missing, or short", segment.number-1, s.next)}
+	}
+	err = s.within(segment, func() error {
+		for off < s.window.size && !s.done {
+			n, err := s.frame(off)
+			if err != nil {
+				return err
+			}
+			off += n
+			s.result.Bytes += n
+		}
+		s.result.SurplusBytes += s.window.size - off
+		return nil
+	})
+	return off, err
+}
+
+// within calls fn while the window is that of a segment.
+func (s *scanner) within(segment segment, fn func() error) error {
 	if err := s.window.open(s.fs, segment.path); err != nil {
 		return fmt.Errorf("wal: open a segment: %w", err)
 	}
-	defer func() {
-		if closeErr := s.window.file.Close(); err == nil && closeErr != nil {
-			err = fmt.Errorf("wal: close a segment: %w", closeErr)
-		}
-	}()
-	off := int64(0)
-	for off < s.window.size && !s.done {
-		n, err := s.frame(off)
-		if bad, ok := err.(badFrame); ok {
-			return s.judge(off, last, bad.err)
-		}
-		if err != nil {
-			return err
-		}
-		off += n
-		s.result.Bytes += n
+	err := fn()
+	if closeErr := s.window.file.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("wal: close a segment: %w", closeErr)
 	}
-	s.result.SurplusBytes += s.window.size - off
-	return nil
+	return err
 }
 
 // A badFrame is an error that may turn out to be a tear.

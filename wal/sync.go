@@ -3,6 +3,7 @@ package wal
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/keyfold/keyfold/internal/mutant"
 )
@@ -25,12 +26,13 @@ func (w *Writer) Sync() (durable uint64, err error) {
 	return w.Durable(), nil
 }
 
-// sync syncs what holds the first frames. Those that are not in the tail lie in
-// sealed segments, which the device has synced before Append returned.
+// sync syncs what holds the first frames: full segments, and the tail.
 func (w *Writer) sync(frames uint64) error {
-	tail := w.files.current()
-	if err := tail.Sync(); err != nil && !mutant.IgnoredSyncError {
-		return fmt.Errorf("%s: %w", tail.path, err)
+	open := w.files.unsynced()
+	for _, f := range open {
+		if err := f.Sync(); err != nil && !mutant.IgnoredSyncError {
+			return fmt.Errorf("%s: %w", f.path, err)
+		}
 	}
 	if err := w.list(); err != nil {
 		return err
@@ -46,7 +48,7 @@ func (w *Writer) sync(frames uint64) error {
 	}
 	w.durable.Store(frames)
 	w.syncs.Add(1)
-	return release(w.files.takeSealed())
+	return release(w.files.takeSealed(len(open) - 1))
 }
 
 // list makes the entries of all segments durable that have been begun. Append calls
@@ -64,10 +66,17 @@ func (w *Writer) list() error {
 	return nil
 }
 
-func (fs *files) current() openFile {
+// unsynced are the full segments that no sync has covered, oldest first, and the tail.
+func (fs *files) unsynced() []openFile {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return fs.tail
+	return append(slices.Clone(fs.sealed), fs.tail)
+}
+
+func (fs *files) hasSealed() bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return len(fs.sealed) > 0
 }
 
 func (fs *files) entries() (begun, listed uint64) {
@@ -82,11 +91,12 @@ func (fs *files) setListed(n uint64) {
 	fs.listed = max(fs.listed, n)
 }
 
-func (fs *files) takeSealed() []openFile {
+// takeSealed takes out the first n full segments.
+func (fs *files) takeSealed(n int) []openFile {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	sealed := fs.sealed
-	fs.sealed = nil
+	sealed := fs.sealed[:n]
+	fs.sealed = slices.Clone(fs.sealed[n:])
 	return sealed
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/keyfold/keyfold/internal/mutant"
 )
 
-// A Writer writes one generation, from its header frame on. Append, Room, End and
-// Bytes belong to one goroutine, Sync to one goroutine that may be another; Durable
+// A Writer writes one generation, from its header frame on. Append, Room, End, Bytes and
+// Segments belong to one goroutine, Sync to one goroutine that may be another; Durable
 // and Err are safe for concurrent use. Close must not run beside any of them.
 //
 // The first error of a write, a sync or anything else that the log depends on sticks:
@@ -44,6 +44,7 @@ type Writer struct {
 type tail struct {
 	end      End
 	entries  uint64 // in the generation
+	segments uint64 // begun in the generation
 	bytes    int64  // in the generation
 	size     int64  // of the last segment
 	reserved int64  // size up to which the last segment may grow without asking
@@ -55,7 +56,7 @@ type tail struct {
 type files struct {
 	mu     sync.Mutex
 	tail   openFile
-	sealed []openFile // to be cut and closed
+	sealed []openFile // full ones, to be synced, cut and closed
 	// begun counts segments, listed those whose entry in the directory is durable.
 	begun, listed uint64
 	parent        bool // the entry of the generation's directory is durable
@@ -115,7 +116,8 @@ func (w *Writer) start(id ID, s *Start) (err error) {
 }
 
 // Append writes the frame and returns its number. It does not wait for a Sync that is
-// under way, but the frame that fills a segment waits until that segment is durable.
+// under way, but a frame that fills a segment while the one before is not durable yet
+// syncs that itself. So whoever appends should see to a Sync when Segments has grown.
 // It fills in the header in f and keeps nothing of it: f may be reset at once.
 //
 // [ErrTooLarge], [ErrFrame], [ErrClosed] and [ErrNoSpace] say that nothing was done; the
@@ -196,7 +198,7 @@ func (w *Writer) requireSegment() error {
 // our descriptor of the new one before anything is written to it.
 func (w *Writer) beginSegment() error {
 	number := w.tail.entries + 1
-	err := w.device.begin(number)
+	err := w.device.begin(number, w.files.hasSealed())
 	if w.tail.full = errors.Is(err, ErrNoSpace); err != nil {
 		return err
 	}
@@ -206,6 +208,7 @@ func (w *Writer) beginSegment() error {
 		return err
 	}
 	w.files.turn(openFile{File: f, path: path}, w.tail.size)
+	w.tail.segments++
 	w.tail.size, w.tail.reserved, w.tail.ahead.next = 0, 0, 0
 	return nil
 }
@@ -231,6 +234,9 @@ func (w *Writer) Generation() uint64 { return w.generation }
 
 // End is the last frame that was appended.
 func (w *Writer) End() End { return w.tail.end }
+
+// Segments is how many segments of this generation were begun.
+func (w *Writer) Segments() uint64 { return w.tail.segments }
 
 // Bytes is how much was written to the segments of this generation.
 func (w *Writer) Bytes() int64 { return w.tail.bytes }
