@@ -89,12 +89,18 @@ func (e *Engine) layoutDir(number uint32) string {
 
 // layoutShards are the configurations of the shards of a former layout, as far as reading
 // its log needs them.
-func (e *Engine) layoutShards(number uint32) (all []shard.Config) {
+func (e *Engine) layoutShards(number uint32) []shard.Config {
+	all, _ := e.listShards(number)
+	return all
+}
+
+// listShards is layoutShards, with the error of a directory that cannot be read.
+func (e *Engine) listShards(number uint32) (all []shard.Config, err error) {
 	fs := e.options.Environment.FS
 	dir := e.layoutDir(number)
 	entries, err := fs.ReadDir(dir)
 	if err != nil {
-		return nil
+		return nil, fmt.Errorf("keyfold: %w", err)
 	}
 	for _, entry := range entries {
 		var index uint32
@@ -106,7 +112,7 @@ func (e *Engine) layoutShards(number uint32) (all []shard.Config) {
 			ID: wal.ID{Store: e.manifest.Store, Layout: number, Shard: index},
 		})
 	}
-	return all
+	return all, nil
 }
 
 // formerLayouts are the numbers of the layouts whose log is history, oldest first.
@@ -124,26 +130,43 @@ func (e *Engine) formerLayouts() (numbers []uint32) {
 	return numbers
 }
 
-// trimFormer removes the logs of former layouts that are not to be kept any more.
+// trimFormer removes the logs of former layouts that are not to be kept any more, and what a
+// crash has left of one that was being removed. One that cannot be read now stays.
 func (e *Engine) trimFormer() {
 	k := e.options.KeepLog
 	total := int64(0)
 	numbers := e.formerLayouts()
 	for i := len(numbers) - 1; i >= 0; i-- {
-		bytes, ended := int64(0), int64(0)
-		for _, c := range e.layoutShards(numbers[i]) {
-			if n, at, err := shard.LogBytes(c); err == nil {
-				bytes, ended = bytes+n, max(ended, at)
-			}
-		}
+		bytes, ended, gone, err := e.formerLog(numbers[i])
 		old := k.Age > 0 && e.options.Environment.Now()-ended > int64(k.Age)
-		if !k.on() || old || k.Bytes > 0 && total+bytes > k.Bytes/2 {
+		if !k.on() || err == nil && (gone || old || k.Bytes > 0 && total+bytes > k.Bytes/2) {
 			_ = fsys.RemoveTree(e.options.Environment.FS, e.path(formerName(numbers[i])))
 			continue
 		}
 		total += bytes
 	}
 	e.history.bytes.Store(total)
+}
+
+// formerLog is how much log a former layout has, and when that ended. It is gone if no shard
+// says what belongs to it: a removal begins with that.
+func (e *Engine) formerLog(number uint32) (bytes, ended int64, gone bool, err error) {
+	shards, err := e.listShards(number)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	gone = true
+	for _, c := range shards {
+		n, at, err := shard.LogBytes(c)
+		if errors.Is(err, errNotExist) {
+			continue
+		}
+		if err != nil {
+			return 0, 0, false, err
+		}
+		bytes, ended, gone = bytes+n, max(ended, at), false
+	}
+	return bytes, ended, gone, nil
 }
 
 // formerTrails are the logs of former layouts, oldest first.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/keyfold/keyfold/engine"
 	"github.com/keyfold/keyfold/internal/crashfs"
@@ -130,4 +131,52 @@ func TestAReaderOfStatesDoesWithoutSnapshotsOfHistory(t *testing.T) {
 	}
 	must(t, changes.Close())
 	must(t, e.Close())
+}
+
+// Goal: the history of a former layout outlives an opening that cannot read it; what a crash
+// has left of one that was being removed does not.
+// Method: a file or directory of the former layout cannot be read once, then its CURRENT file
+// is missing.
+func TestHistoryThatCannotBeReadIsNotTakenForOld(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := patiently()
+	defer cancel()
+	disk, table := crashfs.New(), latest()
+	open := func(shards int) {
+		o := inMemory(disk, shards)
+		o.KeepLog = engine.KeepLog{Age: time.Hour, Bytes: 1 << 40}
+		e, err := engine.Open(ctx, "/store", o, table)
+		must(t, err)
+		_, err = table.Do(ctx, "key", fmt.Sprint(shards))
+		must(t, err)
+		must(t, e.Snapshot(ctx))
+		must(t, e.Close())
+	}
+	kept := func() bool {
+		_, err := disk.Lstat("/store/former-0001")
+		return err == nil
+	}
+	open(1)
+	open(2)
+	for _, kind := range []crashfs.Kind{crashfs.ReadDir, crashfs.Open, crashfs.Read, crashfs.Size} {
+		for n := 1; n <= 2; n++ {
+			seen := 0
+			disk.SetHook(func(op crashfs.Op) error {
+				if op.Kind == kind && strings.Contains(op.Name, "former-0001") && !strings.Contains(op.Name, "log") {
+					if seen++; seen == n {
+						return crashfs.ErrIO
+					}
+				}
+				return nil
+			})
+			if open(2); !kept() {
+				t.Fatalf("gone when %v number %d had failed", kind, n)
+			}
+		}
+	}
+	disk.SetHook(nil)
+	must(t, disk.Remove("/store/former-0001/shard-000/CURRENT"))
+	if open(2); kept() {
+		t.Error("what a removal has left stays")
+	}
 }
