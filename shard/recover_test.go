@@ -208,6 +208,18 @@ func TestProgressReachesItsTotal(t *testing.T) {
 	}
 }
 
+// Goal: a Progress that panics is told of as that, and the table is not said to fold in two
+// ways.
+func TestAProgressThatPanicsIsNotTakenForApply(t *testing.T) {
+	r := newRig(t)
+	r.accept(add("0a"))
+	_, err := Recover(r.onDisk(r.disk.Crash(crashfs.Model{})), allPartitions(), func(int, int64, int64) { panic("no terminal") })
+	var panicked *PanicError
+	if !errors.As(err, &panicked) || panicked.Value != "no terminal" || errors.Is(err, errReplay) {
+		t.Fatal(err)
+	}
+}
+
 // Goal: a store that is opened again and again does not gather generations without
 // bound: CURRENT has a limit, and each open reads them all. Method: many opens that end
 // in a crash, without events, and with one event each and time for a snapshot.

@@ -56,6 +56,7 @@ func (w *worker) takeFrame(b *portion, f *portionFrame, entries []portionEntry) 
 		if err := w.checkStarts(f.Number); err != nil {
 			return err
 		}
+		w.progress(int64(f.bytes)) // a panic of this is none of Apply's
 	}
 	w.last[len(w.last)-1].paused = w.run.Paused
 	return nil
@@ -207,7 +208,6 @@ func (w *worker) replayFrame(f *portionFrame, bodies []byte, entries []portionEn
 	if f.Count > 0 {
 		w.bytes += int64(f.bytes)
 	}
-	w.progress(int64(f.bytes))
 	return nil
 }
 
