@@ -177,6 +177,29 @@ func requireNoSegment(t *testing.T, w *Writer) {
 	}
 }
 
+// Goal: a segment that was begun and that the Writer cannot open itself makes it useless,
+// whatever the disk says is the reason. When that was want of room the log went on in a file
+// that no Sync covered.
+func TestASegmentThatCannotBeOpenedIsNoLackOfRoom(t *testing.T) {
+	for _, kind := range []crashfs.Kind{crashfs.Open, crashfs.Size} {
+		fs := crashfs.New()
+		w, _ := create(t, Options{FS: fs, Device: Direct, SegmentBytes: 10 << 10})
+		fs.SetHook(func(op crashfs.Op) error {
+			if op.Kind == kind && op.Name == segmentPath("g", 3) {
+				return crashfs.ErrFull
+			}
+			return nil
+		})
+		if _, err := w.Append(frameOf(11 << 10)); err == nil || errors.Is(err, ErrNoSpace) || w.Err() == nil {
+			t.Errorf("%v fails: Append says %v, and Err %v", kind, err, w.Err())
+		}
+		if _, err := w.Sync(); err == nil {
+			t.Errorf("%v fails: Sync goes on", kind)
+		}
+		_ = w.Close()
+	}
+}
+
 // Goal: a full segment whose sync fails for want of room makes the Writer useless, as any
 // failed sync does: the disk may have dropped the pages, so that the next sync succeeds
 // without having written them. It was taken for a lack of room for the next segment.

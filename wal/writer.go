@@ -204,8 +204,8 @@ func (w *Writer) beginSegment() error {
 	}
 	path := segmentPath(w.dir, number)
 	f, err := openEmpty(w.options.FS, path)
-	if err != nil {
-		return err
+	if err != nil { // also want of room, as some disks say: the device writes there from here on
+		return fmt.Errorf("open the segment of frame %d: %v", w.tail.end.Frame+1, err) // matches nothing
 	}
 	w.files.turn(openFile{File: f, path: path}, w.tail.size)
 	w.tail.segments++
