@@ -363,6 +363,28 @@ func TestBlocksBeyondTheLimitAreRefusedWithRightHashes(t *testing.T) {
 	}
 }
 
+// verifyBytesMax is how much memory a file of so many bytes explains: its directory as it
+// lies there, with an item of it and an entry of a map for each 48 bytes, and a window, which
+// has not more than the blocks.
+func verifyBytesMax(size int) uint64 { return 3*uint64(size) + 64<<10 }
+
+// Goal: memory grows as the directory does, and no faster.
+func TestAFileOfPartitionsTakesTheMemoryThatItExplains(t *testing.T) {
+	for _, partitions := range []uint32{0, 1, 2000, 60_000} {
+		fs := crashfs.New()
+		var images []image
+		for i := range partitions {
+			images = append(images, image{partition: i})
+		}
+		write(t, fs, "a", testID, nil, images)
+		size := len(content(t, fs, "a"))
+		var err error
+		if taken := allocated(func() { _, err = Verify(fs, "a", testID) }); err != nil || taken > verifyBytesMax(size) {
+			t.Errorf("%d partitions in %d bytes: %d bytes were taken, %v", partitions, size, taken, err)
+		}
+	}
+}
+
 // FuzzVerify reads anything as a file, with right hashes or as it is: no panic, no
 // more memory than the file explains, and a file that is whole loads as a whole.
 func FuzzVerify(f *testing.F) {
@@ -382,7 +404,7 @@ func FuzzVerify(f *testing.F) {
 		put(t, fs, "a", b)
 		var s Summary
 		var err error
-		if taken := allocated(func() { s, err = Verify(fs, "a", testID) }); taken > 16*uint64(len(b))+64<<10 {
+		if taken := allocated(func() { s, err = Verify(fs, "a", testID) }); taken > verifyBytesMax(len(b)) {
 			t.Fatalf("%d bytes were taken for a file of %d", taken, len(b))
 		}
 		images, loadErr := load(fs, "a", testID)

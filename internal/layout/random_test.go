@@ -179,7 +179,7 @@ func decodeAny[T any](t *testing.T, src []byte) {
 		runtime.ReadMemStats(&before)
 		err := l.Decode(src, unsafe.Pointer(&v))
 		runtime.ReadMemStats(&after)
-		if taken := after.TotalAlloc - before.TotalAlloc; taken > 16*uint64(len(src))+64<<10 {
+		if taken := after.TotalAlloc - before.TotalAlloc; taken > 2*uint64(len(src))+64<<10 {
 			t.Fatalf("%d bytes taken to decode %d as %s", taken, len(src), l)
 		}
 		if err != nil {
