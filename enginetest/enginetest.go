@@ -1,12 +1,15 @@
 // Package enginetest is for the tests of programs that embed an engine. [Open] opens one
 // in memory, with a clock that the test advances, and a disk that it can crash. [Check]
-// tries whether a table keeps what the engine demands of its functions and codecs, and
-// [Golden] whether stores of its older versions still open.
+// tries whether a table keeps what the engine demands of its functions and codecs,
+// [CheckCodec] does that for a codec alone, [CrashEverywhere] crashes a scenario of yours at
+// each operation of the disk, [CheckLog] folds the log of a store again, and [Golden] says
+// whether stores of older versions still open.
 package enginetest
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -44,6 +47,17 @@ type Store struct {
 	now     atomic.Int64                  // nanoseconds of Unix time; Advance's add publishes to the engine
 	hearers []func(context.Context) error // of engines on the disk: they fire what is due
 	crashes uint64
+	run     *run // of CrashEverywhere; nil: a failure is one of the test
+}
+
+// fail ends the test, or the run of CrashEverywhere.
+func (s *Store) fail(format string, a ...any) {
+	s.tb.Helper()
+	err := fmt.Errorf(format, a...)
+	if s.run != nil {
+		s.run.end(err)
+	}
+	s.tb.Fatalf("enginetest: %v", err)
 }
 
 // Dir is where the store lies on its disk.
@@ -77,7 +91,7 @@ func (s *Store) open() {
 	options.Environment = s.Environment()
 	e, err := engine.Open(context.Background(), Dir, options, s.tables...)
 	if err != nil {
-		s.tb.Fatalf("enginetest: open: %v", err)
+		s.fail("open: %w", err)
 	}
 	s.engine = e
 }
@@ -101,13 +115,13 @@ func (s *Store) Now() time.Time { return time.Unix(0, s.now.Load()).UTC() }
 // OnTimer sets for a time in between is fired at the end of it.
 func (s *Store) Advance(d time.Duration) {
 	if d < 0 {
-		s.tb.Fatalf("enginetest: the clock cannot be moved back by %v", -d)
+		s.fail("the clock cannot be moved back by %v", -d)
 	}
 	s.now.Add(int64(d))
 	s.hearers = slices.DeleteFunc(s.hearers, func(moved func(context.Context) error) (closed bool) {
 		err := moved(context.Background())
 		if closed = errors.Is(err, engine.ErrClosed); err != nil && !closed {
-			s.tb.Fatalf("enginetest: advance: %v", err)
+			s.fail("advance: %w", err)
 		}
 		return closed
 	})
@@ -126,10 +140,18 @@ var survivals = map[Crash]crashfs.Survival{
 func (s *Store) CrashAndReopen(crash Crash) {
 	s.tb.Helper()
 	s.crashes++
-	disk := s.disk.Crash(crashfs.Model{Data: survivals[crash], Seed: s.crashes})
+	s.crash(crashfs.Model{Data: survivals[crash], Seed: s.crashes})
+	s.open()
+}
+
+// crash ends the engine, and leaves what model leaves of the disk.
+func (s *Store) crash(model crashfs.Model) {
+	disk := s.disk.Crash(model)
+	if s.run != nil {
+		s.run.goOn(s.disk, disk)
+	}
 	_ = s.engine.Close() // on a disk that is gone: it fails, and gives the tables back
 	s.disk, s.hearers = disk, nil
-	s.open()
 }
 
 // Reopen closes the engine and opens the store again, with another number of shards
@@ -137,7 +159,7 @@ func (s *Store) CrashAndReopen(crash Crash) {
 func (s *Store) Reopen(shards int) {
 	s.tb.Helper()
 	if err := s.engine.Close(); err != nil {
-		s.tb.Fatalf("enginetest: close: %v", err)
+		s.fail("close: %w", err)
 	}
 	if shards != 0 {
 		s.options.Shards = shards
