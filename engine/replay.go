@@ -236,7 +236,7 @@ func (e *Engine) replay(ctx context.Context, options *ReplayOptions, steps []Rep
 		}, position)
 		defer follower.Close()
 		follower.Skip = options.SkipTrimmed || !options.Since.IsZero()
-		err = r.work(ctx, follower)
+		err = r.work(ctx, follower, r.unread(mine, position))
 		r.skipped.Add(follower.Skipped)
 		return err
 	})
@@ -255,8 +255,23 @@ func shared(sources []shard.TrailSource, mine func(uint32) bool, since int64) (a
 	return all
 }
 
-// work reads all changes of one worker and sends them.
-func (r *replaying) work(ctx context.Context, follower *shard.Follower) error {
+// unread is how many of a worker's partitions have events in front of the end that a reader
+// at position does not have; -1 if there is no end.
+func (r *replaying) unread(mine func(uint32) bool, position []uint64) (n int) {
+	if r.end == nil {
+		return -1
+	}
+	for id, end := range r.end {
+		if mine(uint32(id)) && position[id] < end {
+			n++
+		}
+	}
+	return n
+}
+
+// work reads all changes of one worker and sends them. It ends when that many partitions were
+// read to the end, or nothing more is durable: in a store that goes on there is always more.
+func (r *replaying) work(ctx context.Context, follower *shard.Follower, unread int) error {
 	senders := make([]replaySender, len(r.begins))
 	defer func() {
 		for _, s := range senders {
@@ -275,7 +290,7 @@ func (r *replaying) work(ctx context.Context, follower *shard.Follower) error {
 	changes, sent := uint64(0), uint64(0)
 	defer func() { r.changes.Add(changes); r.sent.Add(sent) }()
 	var c shard.Change
-	for {
+	for unread != 0 {
 		ok, err := follower.Next(&c)
 		if err != nil {
 			return err
@@ -285,6 +300,9 @@ func (r *replaying) work(ctx context.Context, follower *shard.Follower) error {
 		}
 		if changes++; changes%lookEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if r.end != nil && c.Sequence == r.end[c.Partition] {
+			unread--
 		}
 		if c.Time < r.since || c.Time >= r.until || r.end != nil && c.Sequence > r.end[c.Partition] {
 			continue

@@ -1,6 +1,7 @@
 package fuzz
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -179,4 +180,46 @@ func TestHistoryThatCannotBeReadIsNotTakenForOld(t *testing.T) {
 	if open(2); kept() {
 		t.Error("what a removal has left stays")
 	}
+}
+
+// A nagging context has something done whenever somebody looks whether it has ended.
+type nagging struct {
+	context.Context
+	do func()
+}
+
+// Err is nil.
+func (n nagging) Err() error {
+	n.do()
+	return nil
+}
+
+// Goal: a replay from a store that goes on ends where the store was when it began.
+// Method: whenever the replay looks at its context there are as many events more as it reads
+// until it looks again.
+func TestAReplayEndsAlthoughTheStoreGoesOn(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := patiently()
+	defer cancel()
+	disk, table := crashfs.New(), latest()
+	e, err := engine.Open(ctx, "/store", inMemory(disk, 1), table)
+	must(t, err)
+	const before, enough = 300, 10
+	looks := 0
+	more := func() {
+		if looks++; looks > enough {
+			return
+		}
+		batch := e.Batch()
+		for key := range before {
+			table.Put(batch, fmt.Sprint(key), "one more", nil)
+		}
+		must(t, batch.Do(ctx))
+	}
+	more()
+	done, err := e.Replay(nagging{ctx, more}, engine.ReplayOptions{Workers: 1})
+	if must(t, err); done.Changes < before || looks >= enough {
+		t.Errorf("%d changes, and %d looks at the context", done.Changes, looks)
+	}
+	must(t, e.Close())
 }
