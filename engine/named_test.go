@@ -290,6 +290,7 @@ func TestMethodsThatAreNearlyThoseOfASourceAreRefused(t *testing.T) {
 	}{
 		{narrowOffset{&roll{end: 3}}, []string{"source \"s\"", "engine_test.narrowOffset", "Offset func(", "int64) uint64", "a Numbered has Offset(i int) uint64"}},
 		{mutedResume{&roll{end: 3}}, []string{"Resume func(", "a Resumer has Resume(offset uint64) error"}},
+		{nil, []string{"needs a source"}},
 		{pointedOnly{&roll{end: 3}}, []string{"engine_test.pointedOnly has", "Resume func(*engine_test.pointedOnly, uint64) error"}},
 	} {
 		_, err := table.Consume(ctx, c.source, named)

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 
@@ -123,6 +124,9 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 	b, err := t.bound()
 	if err != nil {
 		return nil, err
+	}
+	if source == nil {
+		return nil, errors.New("keyfold: Consume needs a source, and not nil")
 	}
 	if err := b.engine.admit(ctx, options.Ack); err != nil {
 		return nil, err
