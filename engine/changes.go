@@ -51,7 +51,8 @@ type ChangesOptions struct {
 // Events that older versions of the program wrote come as the present type: lifted by
 // Spec.Upgrades, as a recovery would, on the goroutine of the reader.
 //
-// With Options.Sync: SyncNever, events become durable when a snapshot is taken.
+// With Options.Sync: SyncNever, events become durable when a file of the log is full, and when
+// a snapshot, a backup or [Table.States] wants it.
 //
 // With ChangesOptions.States the reader has the states of the table, too, each as it was when
 // the last change that was read had come. It makes them like a recovery: it loads the newest

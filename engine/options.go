@@ -95,8 +95,8 @@ type Options struct { //tidy:ignore size: one flat struct, so that a literal nam
 	EventBytesMax int
 	KeyBytesMax   int
 	// InboxBytes is how much waits for a shard before senders wait for room, a power
-	// of two. 0 means 1 MiB; it is raised to hold four of the largest events, and to
-	// 64 KiB.
+	// of two. 0 means 1 MiB; it is raised to hold four blocks of 16 KiB with one of
+	// the largest events and keys each.
 	InboxBytes int
 	// SnapshotBytes is how much log starts a snapshot. Recovery replays about so much
 	// at most, or as much as the last snapshot was large. 0 means 256 MiB.

@@ -167,7 +167,8 @@ func (e *Engine) replayClosed(ctx context.Context, options *ReplayOptions, steps
 }
 
 // Replay is [Replay] from the log of the engine while it runs: of what was durable when it
-// was called. The tables may be of this engine, too.
+// was called, and what was applied then as far as it is durable when the log is read. The
+// tables may be of this engine, too.
 func (e *Engine) Replay(ctx context.Context, options ReplayOptions, steps ...ReplayStep) (Replayed, error) {
 	if e.inside() {
 		return Replayed{}, ErrInside

@@ -19,7 +19,7 @@ import (
 
 // Restore makes a store in dir of a backup that it reads from r, up to its end and no
 // further. dir must be empty, or not be there; after an error it is as it was, but for the
-// directory itself. All is durable when Restore returns. Of options only Environment counts.
+// directory itself and the lock file. All is durable when Restore returns. Of options only Environment counts.
 //
 // The restored store keeps the identity of the one that was backed up, because every hash in
 // its files depends on it, but lives a new life: positions that readers of changes have kept

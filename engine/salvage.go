@@ -39,7 +39,8 @@ type PartitionLoss struct {
 //
 // If to is not "" it is made, and a new store is written into it, with as many shards and
 // with an id of its own, which Open takes. It must not exist, and the state must fit into
-// memory, one shard at a time. With "" Salvage only says what it would keep.
+// memory, one shard at a time; after an error remove what is there of it. With "" Salvage only
+// says what it would keep.
 //
 // The manifest must be readable: without it nobody knows where keys belong and what bytes
 // mean. Otherwise errors are those of Verify, and of the disk.
