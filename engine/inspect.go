@@ -60,6 +60,11 @@ type KeyView struct {
 	// program's has encoded is {"codec": its name, "hex": the bytes}.
 	Key   json.RawMessage `json:"key"`
 	State json.RawMessage `json:"state"`
+	// Timer, Touched and Made are when its timer is due, when it had its last event, and when
+	// it was made, as far as the table keeps that; else zero.
+	Timer   time.Time `json:"timer,omitzero"`
+	Touched time.Time `json:"touched,omitzero"`
+	Made    time.Time `json:"made,omitzero"`
 }
 
 // Keys are what a look at a table has found.
@@ -133,10 +138,16 @@ func (k *Keys) take(t *opaqueTable, index int, partition uint32, st *opaqueStore
 		if limit > 0 && len(k.Found) == limit {
 			return
 		}
-		k.Found = append(k.Found, KeyView{
+		view := KeyView{
 			Table: t.entry.Name, Shard: index, Partition: partition,
 			Key: shown(one.under.key, one.under.schema.Key, one.key), State: shown(one.under.state, one.under.schema.State, one.state),
-		})
+		}
+		for column, to := range map[uint8]*time.Time{columnTimer: &view.Timer, columnTouched: &view.Touched, columnMade: &view.Made} {
+			if at, known := one.times[column]; known {
+				*to = time.Unix(0, at).UTC()
+			}
+		}
+		k.Found = append(k.Found, view)
 	}
 }
 
@@ -195,9 +206,10 @@ type EventView struct {
 }
 
 // Log gives the events of the logs, shard by shard, each in the order of the log: those
-// of one table and one key, if they are not "". What was snapshotted and is not needed
-// any more is not there. An error ends the log of its shard: what came before it is
-// whole.
+// of one table and one key, if they are not "", with what is kept as history in front. What
+// was snapshotted and is neither needed nor kept any more is not there. An error ends the
+// log of its shard, but that history which is damaged is left out, and told at the end: what
+// came before it is whole.
 func (i *Inspector) Log(ctx context.Context, table, key string) iter.Seq2[EventView, error] {
 	return func(yield func(EventView, error) bool) {
 		id, wanted := -1, func(*opaqueSchema, []byte) bool { return true }

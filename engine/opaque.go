@@ -132,10 +132,14 @@ func (p *opaqueProgram) Apply(r *shard.Run, to int) {
 type opaqueStore struct {
 	program *opaqueProgram
 	keys    int    // in the image
+	beside  beside // what the image has besides
 	events  uint64 // behind the image
 	seen    []sight
 	later   uint64 // events behind the image of the key that is looked for
 }
+
+// beside counts what a table keeps beside keys and states.
+type beside struct{ timed, ids, origins uint64 }
 
 // Freeze is never called: nothing is written.
 func (st *opaqueStore) Freeze(shard.Image) shard.Image { panic("keyfold: an opaque table was frozen") }
@@ -155,8 +159,15 @@ func (st *opaqueStore) Bytes() int { return 0 }
 // Load takes a block as the table's own store would.
 func (st *opaqueStore) Load(form uint8, entries uint32, data []byte) error {
 	p := st.program
-	if form > formRecords { // what the table keeps beside keys and states
+	switch form {
+	case formIDs:
+		st.beside.ids += uint64(entries)
 		return nil
+	case formOrigins:
+		st.beside.origins += uint64(entries)
+		return nil
+	case formTimes:
+		return st.loadTimes(entries, data)
 	}
 	return p.under.each(form, entries, data, func(key, state []byte) error {
 		if err := fits(p.under.state, state); err != nil {
@@ -164,10 +175,25 @@ func (st *opaqueStore) Load(form uint8, entries uint32, data []byte) error {
 		}
 		st.keys++
 		if v := p.table.view; v != nil {
-			st.seen = v.entry(st.seen, sight{p.under, key, state})
+			st.seen = v.entry(st.seen, sight{under: p.under, place: st.keys - 1, key: key, state: state})
 		}
 		return nil
 	})
+}
+
+// loadTimes counts the keys of a block of times, and gives those that are kept theirs.
+func (st *opaqueStore) loadTimes(rows uint32, block []byte) error {
+	of, err := takeTimes(rows, block, st.keys)
+	if err != nil {
+		return err
+	}
+	st.beside.timed += uint64(rows)
+	for i := range st.seen {
+		if row := st.seen[i].place - int(of.first); row >= 0 && row < int(rows) {
+			st.seen[i].times = of.row(row)
+		}
+	}
+	return nil
 }
 
 // each gives the entries of a block, borrowed.
@@ -223,7 +249,9 @@ type viewing struct {
 // A sight is an entry that was kept.
 type sight struct {
 	under      *opaqueSchema
+	place      int // in the image
 	key, state []byte
+	times      map[uint8]int64 // by column; nil: none
 }
 
 // entry keeps an entry if it is wanted and there is room.
@@ -231,7 +259,7 @@ func (v *viewing) entry(seen []sight, one sight) []sight {
 	if v.limit > 0 && len(seen) >= v.limit || v.wanted != nil && !v.wanted(one.under, one.key) {
 		return seen
 	}
-	return append(seen, sight{one.under, bytes.Clone(one.key), bytes.Clone(one.state)})
+	return append(seen, sight{under: one.under, place: one.place, key: bytes.Clone(one.key), state: bytes.Clone(one.state)})
 }
 
 // event counts an event of a key that is looked for.

@@ -3,6 +3,7 @@ package engine
 import (
 	"encoding/binary"
 	"fmt"
+	"math/bits"
 	"unsafe"
 )
 
@@ -87,35 +88,64 @@ func (img *image) timeBlocks(limit int, yield func(form uint8, entries uint32, d
 	return nil
 }
 
+// A timeBlock is a block of times that was taken apart.
+type timeBlock struct {
+	paused  int64
+	first   uint32
+	columns uint8
+	words   int    // of a row
+	data    []byte // rows
+}
+
+// takeTimes takes a block apart that holds rows of a store with so many keys.
+func takeTimes(rows uint32, block []byte, keys int) (of timeBlock, err error) {
+	if len(block) < timeBlockHeaderBytes {
+		return of, errEntry
+	}
+	of = timeBlock{
+		paused: int64(binary.LittleEndian.Uint64(block)), first: binary.LittleEndian.Uint32(block[8:]), columns: block[12],
+		data: block[timeBlockHeaderBytes:],
+	}
+	of.words = bits.OnesCount8(of.columns & (columnTimer | columnTouched | columnMade))
+	wrong := of.columns&^(columnTimer|columnTouched|columnMade|clockStops) != 0 || block[13]|block[14]|block[15] != 0
+	if wrong || uint64(len(of.data)) != uint64(rows)*uint64(8*of.words) || uint64(of.first)+uint64(rows) > uint64(keys) {
+		return of, fmt.Errorf("%w: times of %d keys from %d on, of %d, in %d bytes of columns %#x", errEntry, rows, of.first, keys, len(block), of.columns)
+	}
+	return of, nil
+}
+
+// row gives the times of a row by their columns, those that there are, on a clock that has
+// not stopped.
+func (of *timeBlock) row(n int) map[uint8]int64 {
+	times, data := make(map[uint8]int64), of.data[8*of.words*n:]
+	for _, column := range []uint8{columnTimer, columnTouched, columnMade} {
+		if of.columns&column == 0 {
+			continue
+		}
+		if v := int64(binary.LittleEndian.Uint64(data)); v != 0 {
+			if times[column] = v; of.columns&clockStops != 0 {
+				times[column] += of.paused
+			}
+		}
+		data = data[8:]
+	}
+	return times
+}
+
 // loadTimes takes the times of a block over, as far as the table keeps them.
 func (st *store) loadTimes(rows uint32, block []byte) error {
-	if len(block) < timeBlockHeaderBytes {
-		return errEntry
+	of, err := takeTimes(rows, block, st.slab.Len())
+	if err != nil || st.times == nil {
+		return err
 	}
-	paused := int64(binary.LittleEndian.Uint64(block))
-	first := binary.LittleEndian.Uint32(block[8:])
-	columns := block[12]
-	words := 0
-	for _, column := range []uint8{columnTimer, columnTouched, columnMade} {
-		if columns&column != 0 {
-			words++
-		}
-	}
-	data := block[timeBlockHeaderBytes:]
-	wrong := columns&^(columnTimer|columnTouched|columnMade|clockStops) != 0 || block[13]|block[14]|block[15] != 0
-	if wrong || uint64(len(data)) != uint64(rows)*uint64(8*words) || uint64(first)+uint64(rows) > uint64(st.slab.Len()) {
-		return fmt.Errorf("%w: times of %d keys from %d on, of %d, in %d bytes of columns %#x", errEntry, rows, first, st.slab.Len(), len(block), columns)
-	}
-	if st.times == nil {
-		return nil
-	}
-	if first == 0 {
+	if of.first == 0 {
 		st.times.unset = int(rows) < st.slab.Len()
 	}
-	for slot := first; slot < first+rows; slot++ {
-		data = st.times.loadRow(slot, columns, data, st.times.form.shift(columns, paused))
+	data := of.data
+	for slot := of.first; slot < of.first+rows; slot++ {
+		data = st.times.loadRow(slot, of.columns, data, st.times.form.shift(of.columns, of.paused))
 	}
-	if first > 0 && int(first+rows) == st.slab.Len() {
+	if of.first > 0 && int(of.first+rows) == st.slab.Len() {
 		st.times.unset = st.times.anyUnbegun()
 	}
 	return nil

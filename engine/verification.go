@@ -35,8 +35,27 @@ type VerifiedTable struct {
 	Event   string `json:"event"`   // layout, or codec
 	// Keys are those in the newest snapshots. A store that was closed has no others.
 	Keys uint64 `json:"keys"`
+	// Timed, IDs and Origins are what the newest snapshots have besides: keys with a timer or
+	// other times, events that are remembered by their ids, and sequences of producers and
+	// sources with a name, one for each partition that they came to.
+	Timed   uint64 `json:"timed,omitempty"`
+	IDs     uint64 `json:"ids,omitempty"`
+	Origins uint64 `json:"origins,omitempty"`
+	// Dropped says that a program has let the table go. What files still have of it is not
+	// counted, and goes with them.
+	Dropped bool `json:"dropped,omitempty"`
 	// Events are those in the logs that the snapshots do not hold: Open applies them.
 	Events uint64 `json:"events_behind"`
+}
+
+// count adds what a partition has of the table.
+func (t *VerifiedTable) count(st *opaqueStore) {
+	if t.Dropped {
+		return
+	}
+	t.Keys += uint64(st.keys)
+	t.Events += st.events
+	t.Timed, t.IDs, t.Origins = t.Timed+st.beside.timed, t.IDs+st.beside.ids, t.Origins+st.beside.origins
 }
 
 // A VerifiedShard is one shard of the current layout.
@@ -56,19 +75,20 @@ type VerifiedGeneration struct {
 	Number    uint64    `json:"number"`               // as its directory is named
 	Sealed    bool      `json:"sealed"`               // its end is recorded
 	Frames    uint64    `json:"frames"`               // group commits, its header included
-	Events    uint64    `json:"events"`               // in them
+	Events    uint64    `json:"events"`               // in them, and records of moves
 	Bytes     int64     `json:"bytes"`                // of whole frames
 	Horizon   uint64    `json:"horizon"`              // highest frame that a later one says is durable
 	TornBytes int64     `json:"torn_bytes,omitempty"` // behind the last whole frame
 	First     time.Time `json:"first"`                // time of the first frame
 	Last      time.Time `json:"last"`                 // and of the last
-	Needed    bool      `json:"needed"`               // by Open; false: only an older snapshot wants it
+	Needed    bool      `json:"needed"`               // by Open; false: only an older snapshot, or nothing, wants it
+	Kept      bool      `json:"kept"`                 // as history, by Options.KeepLog: no snapshot wants it
 }
 
 // A VerifiedSnapshot is one snapshot file.
 type VerifiedSnapshot struct {
 	Number  uint64    `json:"number"`  // that of the generation that was begun with it
-	Entries uint64    `json:"entries"` // keys of all tables
+	Entries uint64    `json:"entries"` // keys of all tables, and what is kept beside them
 	Bytes   uint64    `json:"bytes"`   // of the file
 	Written time.Time `json:"written"` // as the file system says
 	Whole   bool      `json:"whole"`   // every byte of it is as it was written

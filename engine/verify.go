@@ -186,7 +186,7 @@ func (s *visitor) verify(ctx context.Context, v *Verification) error {
 	for _, t := range m.Tables {
 		now := t.present()
 		v.Tables = append(v.Tables, VerifiedTable{
-			Name: t.Name, Version: now.Version, Schemas: len(t.Schemas), Key: now.Key, State: now.State, Event: now.Event,
+			Name: t.Name, Version: now.Version, Schemas: len(t.Schemas), Dropped: t.Dropped, Key: now.Key, State: now.State, Event: now.Event,
 		})
 	}
 	if _, err := openable(s.fs, s.dir); err != nil {
@@ -276,7 +276,7 @@ func (v *Verification) examined(s *visitor, index int, x *shard.Examination) {
 		needed := g.Number >= base
 		one.Generations = append(one.Generations, VerifiedGeneration{
 			Number: g.Number, Sealed: g.Sealed, Frames: g.Found.Frames, Events: g.Found.Events, Bytes: g.Found.Bytes, Horizon: g.Found.Horizon,
-			TornBytes: g.Found.TornBytes, First: time.Unix(0, g.First).UTC(), Last: time.Unix(0, g.Last).UTC(), Needed: needed,
+			TornBytes: g.Found.TornBytes, First: time.Unix(0, g.First).UTC(), Last: time.Unix(0, g.Last).UTC(), Needed: needed, Kept: g.Kept,
 		})
 		v.generation(index, &g, needed)
 	}
@@ -347,8 +347,7 @@ func (v *Verification) join(s *visitor, found []*shard.Examination) {
 			v.Shards[i].Last += p.Sequence
 			for table, store := range p.Stores {
 				st := store.(*opaqueStore)
-				v.Tables[table].Keys += uint64(st.keys)
-				v.Tables[table].Events += st.events
+				v.Tables[table].count(st)
 			}
 		}
 	}

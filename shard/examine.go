@@ -26,6 +26,7 @@ type GenerationView struct {
 	Path        string
 	Found       wal.ScanResult
 	First, Last int64 // times of its first and last frame, nanoseconds of Unix time
+	Kept        bool  // as history: no snapshot needs it
 	Err         error
 }
 
@@ -47,8 +48,10 @@ func Examine(cfg Config, owned []uint32) *Examination {
 		x.Err = err
 		return x
 	}
-	for _, g := range append(slices.Clone(current.Kept), current.Generations...) {
-		x.Generations = append(x.Generations, cfg.viewGeneration(g))
+	for i, g := range append(slices.Clone(current.Kept), current.Generations...) {
+		v := cfg.viewGeneration(g)
+		v.Kept = i < len(current.Kept)
+		x.Generations = append(x.Generations, v)
 	}
 	for _, number := range current.Snapshots {
 		x.Snapshots = append(x.Snapshots, cfg.viewSnapshot(number))

@@ -54,17 +54,38 @@ type logReader struct {
 }
 
 // EachLogEntry gives the records of the log that CURRENT names, in order, from the first
-// generation that is there. It changes nothing. When it fails, what it gave before is
-// what is whole.
+// generation that is there: those that are kept as history come before those that a recovery
+// may need. It changes nothing. When it fails, what it gave before is what is whole; history
+// that is damaged is left out, and its error returned at the end.
 func EachLogEntry(cfg Config, yield func(*LogEntry) error) error {
 	current, err := readCurrent(cfg.Log.FS, cfg.Dir, cfg.ID)
 	if err != nil {
 		return err
 	}
-	r := logReader{cfg: &cfg, adoptions: make(map[uint32]holding), yield: yield}
-	for _, g := range current.Generations {
+	stopped := false
+	r := logReader{cfg: &cfg, adoptions: make(map[uint32]holding), yield: func(e *LogEntry) error {
+		err := yield(e)
+		stopped = err != nil
+		return err
+	}}
+	history := r.generations(current.Kept)
+	if history != nil && !stopped {
+		r.held = nil // what comes begins anew
+		clear(r.adoptions)
+	}
+	if stopped {
+		return history
+	}
+	if err := r.generations(current.Generations); err != nil {
+		return err
+	}
+	return history
+}
+
+func (r *logReader) generations(all []Generation) error {
+	for _, g := range all {
 		if err := r.generation(g); err != nil {
-			return damaged(cfg.generationDir(g.Number), err)
+			return damaged(r.cfg.generationDir(g.Number), err)
 		}
 	}
 	return nil

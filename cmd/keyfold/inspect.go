@@ -77,7 +77,7 @@ func (c *inspectCommand) keys(p *process, out *printer, i *engine.Inspector) err
 		if c.JSON {
 			out.object(k)
 		} else {
-			out.line("key", "%s: %s", k.Key, k.State)
+			out.line("key", "%s: %s%s", k.Key, k.State, times(&k))
 		}
 	}
 	if c.JSON {
@@ -95,6 +95,20 @@ func (c *inspectCommand) keys(p *process, out *printer, i *engine.Inspector) err
 		out.line("", "the logs have %s behind the snapshots, which only the program can fold; a store that was closed has none", counted(found.Events, "event", "events"))
 	}
 	return nil
+}
+
+// times says what is kept of the time of a key.
+func times(k *engine.KeyView) string {
+	text := ""
+	for _, one := range []struct {
+		what string
+		at   time.Time
+	}{{"timer at", k.Timer}, {"last event at", k.Touched}, {"made at", k.Made}} {
+		if !one.at.IsZero() {
+			text += "; " + one.what + " " + moment(one.at, time.Time{})
+		}
+	}
+	return text
 }
 
 // log shows events.

@@ -54,6 +54,9 @@ func salvaged(out *printer, s *engine.Salvaged) {
 	}
 	out.line("keeps", "%s of %s without a loss, %s", number(uint64(s.Partitions-len(s.Losses))), counted(uint64(s.Partitions), "partition", "partitions"),
 		counted(s.Events, "event", "events"))
+	if len(s.Losses) > 0 {
+		out.line("", "with events goes what they made: keys and states, timers, ids of events, positions of streams and readers. A partition is then as behind the last event that is kept")
+	}
 	if s.Lost > 0 {
 		out.line("", "%s are gone that something in the store speaks of", counted(s.Lost, "event", "events"))
 	}

@@ -79,8 +79,15 @@ func describe(out *printer, v *engine.Verification) {
 		if strings.HasPrefix(t.Name, "keyfold.") { // which no table of a program may have
 			whose = "; what the engine keeps for itself"
 		}
+		if t.Dropped {
+			out.line("table", "%s, version %d: dropped; what files still have of it goes with them", t.Name, t.Version)
+			continue
+		}
 		out.line("table", "%s, version %d: %s in the snapshots, %s behind them%s", t.Name, t.Version,
 			counted(t.Keys, "key", "keys"), counted(t.Events, "event", "events"), whose)
+		if beside := besides(&t); beside != "" {
+			out.line("  and", "%s", beside)
+		}
 		out.line("  key", "%s", t.Key)
 		out.line("  state", "%s", t.State)
 		out.line("  event", "%s", t.Event)
@@ -88,6 +95,23 @@ func describe(out *printer, v *engine.Verification) {
 	for i := range v.Shards {
 		describeShard(out, &v.Shards[i])
 	}
+}
+
+// besides says what the snapshots have beside the keys of a table.
+func besides(t *engine.VerifiedTable) string {
+	var parts []string
+	for _, part := range []struct {
+		n         uint64
+		one, many string
+	}{
+		{t.Timed, "key with times", "keys with times"}, {t.IDs, "id of an event", "ids of events"},
+		{t.Origins, "position of a stream", "positions of streams"},
+	} {
+		if part.n > 0 {
+			parts = append(parts, counted(part.n, part.one, part.many))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func describeShard(out *printer, s *engine.VerifiedShard) {
@@ -116,7 +140,10 @@ func describeShard(out *printer, s *engine.VerifiedShard) {
 		if g.TornBytes > 0 {
 			notes = append(notes, size(g.TornBytes)+" torn")
 		}
-		if !g.Needed {
+		switch {
+		case g.Kept:
+			notes = append(notes, "kept as history")
+		case !g.Needed:
 			notes = append(notes, "older than the snapshot")
 		}
 		out.line("  log", "%d: %s in %s, %s, %s to %s%s", g.Number, counted(g.Events, "event", "events"), counted(g.Frames, "frame", "frames"),
