@@ -80,14 +80,18 @@ const sequenceMax = 1<<64 - 2
 // The position is written now and then when all is settled, and by Close, so that it may
 // lie before what a crash has kept. If ctx ends before, the error is that of Flush.
 func (p *Producer[K, S, E, R]) Resume(ctx context.Context) (sequence uint64, err error) {
+	return p.resume(ctx)
+}
+
+func (p *sender) resume(ctx context.Context) (sequence uint64, err error) {
 	switch {
 	case p.closed:
 		return 0, ErrClosed
 	case p.name == nil:
 		return 0, ErrNoName
 	}
-	err = p.Flush(ctx)
-	if sent, settled := p.Progress(); sent != settled || errors.Is(err, ErrInside) {
+	err = p.flush(ctx)
+	if sent, settled := p.progress(); sent != settled || errors.Is(err, ErrInside) {
 		return 0, err
 	}
 	if p.refused.stopped.Swap(false) {
@@ -99,7 +103,7 @@ func (p *Producer[K, S, E, R]) Resume(ctx context.Context) (sequence uint64, err
 
 // beginNamed makes ready for the next event of a named producer, which has the sequence, or
 // with 0 the next one.
-func (p *Producer[K, S, E, R]) beginNamed(ctx context.Context, sequence uint64) error {
+func (p *sender) beginNamed(ctx context.Context, sequence uint64) error {
 	n := p.name
 	if p.refused.stopped.Load() {
 		return ErrStopped
@@ -119,9 +123,9 @@ func (p *Producer[K, S, E, R]) beginNamed(ctx context.Context, sequence uint64) 
 }
 
 // putNamed puts the event that is being sent into a buffer.
-func (p *Producer[K, S, E, R]) putNamed(index int, hash uint64, key []byte) error {
+func (p *sender) putNamed(index int, hash uint64, key []byte, e unsafe.Pointer) error {
 	n := p.name
-	err := p.binding.putOrigin(&p.buffers[index], hash, key, n.stream.origin, n.now, unsafe.Pointer(&p.event))
+	err := p.binding.putOrigin(&p.buffers[index], hash, key, n.stream.origin, n.now, e)
 	if err == nil {
 		n.last = n.now
 	}
@@ -129,7 +133,7 @@ func (p *Producer[K, S, E, R]) putNamed(index int, hash uint64, key []byte) erro
 }
 
 // settle waits until all that was sent is settled, and keeps what Flush has to tell.
-func (p *Producer[K, S, E, R]) settle(ctx context.Context) error {
+func (p *sender) settle(ctx context.Context) error {
 	if err := p.pushAll(ctx); err != nil {
 		return err
 	}
@@ -146,7 +150,7 @@ func (p *Producer[K, S, E, R]) settle(ctx context.Context) error {
 
 // flushed takes note that all that was sent is settled, unless err says that some of it is
 // lost, and writes the position down now and then. That it cannot be written does no harm.
-func (p *Producer[K, S, E, R]) flushed(ctx context.Context, err error) {
+func (p *sender) flushed(ctx context.Context, err error) {
 	n := p.name
 	if err != nil {
 		p.refused.stopped.Store(true)
@@ -161,7 +165,7 @@ func (p *Producer[K, S, E, R]) flushed(ctx context.Context, err error) {
 }
 
 // closeNamed writes the position, and gives the name back.
-func (p *Producer[K, S, E, R]) closeNamed(ctx context.Context) (err error) {
+func (p *sender) closeNamed(ctx context.Context) (err error) {
 	n := p.name
 	if n.low > n.stream.kept {
 		err = n.stream.keep(ctx, n.low)
@@ -177,12 +181,12 @@ type offsets struct {
 }
 
 // name takes the name of a source, and tells it where to go on.
-func (r *reader[K, S, E, R]) name(ctx context.Context) error {
-	b, o := r.binding, &r.options
-	if o.Ack != Durable {
-		return fmt.Errorf("keyfold: source %q has a name, so its Ack must be Durable", o.Name)
+func (r *reader) name(ctx context.Context) error {
+	b, o := r.binding, &r.supply
+	if o.ack != Durable {
+		return fmt.Errorf("keyfold: source %q has a name, so its Ack must be Durable", o.name)
 	}
-	s, err := b.engine.openStream(ctx, kindSource, b.table.name, sourceName(o.Name, o.Partition))
+	s, err := b.engine.openStream(ctx, kindSource, b.table.name, sourceName(o.name, o.partition))
 	if err != nil {
 		return err
 	}
@@ -192,9 +196,9 @@ func (r *reader[K, S, E, R]) name(ctx context.Context) error {
 			s.close()
 		}
 	}()
-	resumer, numbered, err := abilities(r.source)
+	resumer, numbered, err := abilities(o.source)
 	if err != nil {
-		return fmt.Errorf("keyfold: source %q: %w", o.Name, err)
+		return fmt.Errorf("keyfold: source %q: %w", o.name, err)
 	}
 	if resumer != nil {
 		if err := resumer.Resume(s.kept); err != nil {
@@ -229,9 +233,9 @@ func abilities(source any) (resumer Resumer, numbered Numbered, err error) {
 }
 
 // encodeNamed is encode for a source with a name: its events bear their offsets, plus one.
-func (r *reader[K, S, E, R]) encodeNamed() {
+func (r *reader) encodeNamed() {
 	for ; r.next < r.filled; r.next++ {
-		record := &r.records[r.next]
+		k, e := r.supply.at(r.next)
 		offset := r.offsets.next
 		if r.offsets.given != nil {
 			if offset = r.offsets.given.Offset(r.next); offset < r.offsets.next || offset >= sequenceMax {
@@ -239,20 +243,20 @@ func (r *reader[K, S, E, R]) encodeNamed() {
 				return
 			}
 		}
-		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], unsafe.Pointer(&record.Key))
+		longer, key, hash, err := r.binding.encodeKey(r.scratch[:1], k)
 		r.scratch = longer
 		if err == nil {
 			o := &r.feed.outlets[r.binding.engine.shardOf(r.route, hash)]
 			if len(o.block) >= blockTargetBytes {
 				return
 			}
-			if err = r.binding.putOrigin(&o.buffer, hash, key, r.feed.scribe.stream.origin, offset+1, unsafe.Pointer(&record.Event)); err == nil {
+			if err = r.binding.putOrigin(&o.buffer, hash, key, r.feed.scribe.stream.origin, offset+1, e); err == nil {
 				o.queued++
 			}
 		}
 		r.offsets.next = offset + 1
 		if err != nil {
-			r.refuse(record.Key, record.Event, err)
+			r.refuse(k, e, err)
 		}
 	}
 }

@@ -47,21 +47,28 @@ const (
 //
 // A Producer must be used by one goroutine at a time. It must be closed.
 type Producer[K comparable, S, E, R any] struct {
-	binding *binding
-	options ProducerOptions[K, E]
-	slot    *shard.Slot
-	route   *route
-	buffers []buffer // by shard; all routed by route
-	scratch []byte   // a key behind one byte, so that a codec that cuts is found out
-	key     K        // of the event being sent, here so that it does not escape
-	event   E
-	sent    uint64 // events in inboxes, since the producer was made
-	unsent  uint64 // events that no inbox took, since the producer was made
-	refused refusals
-	name    *named // nil: it has no name
-	failure error  // the first since the last Flush, if nobody else was told
-	handing bool   // Refused is running
-	closed  bool
+	sender
+	key   K // of the event being sent, here so that it does not escape
+	event E
+}
+
+// A sender is a Producer without its types.
+type sender struct {
+	binding     *binding
+	ack         Ack
+	inFlightMax int
+	handOver    func(k, e unsafe.Pointer, err error) // Refused; nil: Flush tells the first error
+	slot        *shard.Slot
+	route       *route
+	buffers     []buffer // by shard; all routed by route
+	scratch     []byte   // a key behind one byte, so that a codec that cuts is found out
+	sent        uint64   // events in inboxes, since the producer was made
+	unsent      uint64   // events that no inbox took, since the producer was made
+	refused     refusals
+	name        *named // nil: it has no name
+	failure     error  // the first since the last Flush, if nobody else was told
+	handing     bool   // Refused is running
+	closed      bool
 }
 
 // A buffer is a block for one shard that has not left.
@@ -124,30 +131,39 @@ func completeInFlight(n *int) error {
 // Producer returns a producer for the table. It refuses an Ack that the engine cannot give,
 // as Do does.
 func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K, S, E, R], error) {
-	b, err := t.bound()
+	p := &Producer[K, S, E, R]{sender: sender{ack: options.Ack, inFlightMax: options.InFlightMax, handOver: refusedOf(options.Refused)}}
+	if err := p.open(&t.declaration, options.Name); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// open makes a sender ready for a table.
+func (p *sender) open(d *declaration, name string) error {
+	b, err := d.bound()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := b.engine.admit(context.Background(), options.Ack); err != nil {
-		return nil, err
+	if err := b.engine.admit(context.Background(), p.ack); err != nil {
+		return err
 	}
-	if err := completeInFlight(&options.InFlightMax); err != nil {
-		return nil, err
+	if err := completeInFlight(&p.inFlightMax); err != nil {
+		return err
 	}
-	p := &Producer[K, S, E, R]{binding: b, options: options, scratch: make([]byte, 1)}
+	p.binding, p.scratch = b, make([]byte, 1)
 	if p.slot, err = b.engine.spareSlot(); err != nil {
-		return nil, err
+		return err
 	}
-	if options.Name != "" {
-		if p.name, err = b.openNamed(options.Name, options.Ack); err != nil {
+	if name != "" {
+		if p.name, err = b.openNamed(name, p.ack); err != nil {
 			b.engine.spare.Put(p.slot)
-			return nil, err
+			return err
 		}
 	}
 	p.slot.Sink = &p.refused
 	p.slot.Reset()
 	p.adopt(b.engine.route.Load())
-	return p, nil
+	return nil
 }
 
 // Send sends an event for key k. It keeps nothing of its arguments, and returns
@@ -159,6 +175,15 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error { retur
 
 // send is Send, of a named producer with a sequence, or with 0 with the next one.
 func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e E) error {
+	if err := p.begin(ctx, sequence); err != nil {
+		return err
+	}
+	p.key, p.event = k, e
+	return p.put(ctx, unsafe.Pointer(&p.key), unsafe.Pointer(&p.event))
+}
+
+// begin makes ready for the next event.
+func (p *sender) begin(ctx context.Context, sequence uint64) error {
 	if p.closed {
 		return ErrClosed
 	}
@@ -166,12 +191,14 @@ func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e
 		p.handBack() // before the event is encoded and numbered: Refused may send, too
 	}
 	if p.name != nil {
-		if err := p.beginNamed(ctx, sequence); err != nil {
-			return err
-		}
+		return p.beginNamed(ctx, sequence)
 	}
-	p.key, p.event = k, e
-	longer, key, hash, err := p.binding.encodeKey(p.scratch[:1], unsafe.Pointer(&p.key))
+	return nil
+}
+
+// put sends the event that begin was called for.
+func (p *sender) put(ctx context.Context, k, e unsafe.Pointer) error {
+	longer, key, hash, err := p.binding.encodeKey(p.scratch[:1], k)
 	p.scratch = longer
 	if err != nil {
 		return err
@@ -187,9 +214,9 @@ func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e
 		index = p.binding.engine.shardOf(p.route, hash)
 	}
 	if p.name != nil {
-		err = p.putNamed(index, hash, key)
+		err = p.putNamed(index, hash, key, e)
 	} else {
-		err = p.binding.put(&p.buffers[index], hash, key, unsafe.Pointer(&p.event))
+		err = p.binding.put(&p.buffers[index], hash, key, e)
 	}
 	if err != nil {
 		return err
@@ -201,13 +228,13 @@ func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e
 }
 
 // crowded says that as many events are in flight as may be.
-func (p *Producer[K, S, E, R]) crowded() bool {
+func (p *sender) crowded() bool {
 	done, _ := p.slot.Completed()
-	return p.sent-done >= uint64(p.options.InFlightMax)
+	return p.sent-done >= uint64(p.inFlightMax)
 }
 
 // adopt takes a new route. What has not left is split again, in its order.
-func (p *Producer[K, S, E, R]) adopt(r *route) {
+func (p *sender) adopt(r *route) {
 	old := p.buffers
 	p.route = r
 	p.buffers = make([]buffer, len(p.binding.engine.shards()))
@@ -222,10 +249,10 @@ func (p *Producer[K, S, E, R]) adopt(r *route) {
 }
 
 // tryPush sends a buffer if the inbox has room.
-func (p *Producer[K, S, E, R]) tryPush(index int) ring.Outcome {
+func (p *sender) tryPush(index int) ring.Outcome {
 	b := &p.buffers[index]
 	block, count := b.first()
-	shard.PutBlockHeader(block, p.slot.Stream(), count, p.options.Ack.level())
+	shard.PutBlockHeader(block, p.slot.Stream(), count, p.ack.level())
 	outcome := p.binding.engine.claim(index, p.route.versions[index], block)
 	if outcome == ring.Claimed {
 		p.sent += uint64(count)
@@ -236,7 +263,7 @@ func (p *Producer[K, S, E, R]) tryPush(index int) ring.Outcome {
 
 // push sends a buffer, waiting for room. A shard that takes nothing any more gets its
 // events refused.
-func (p *Producer[K, S, E, R]) push(ctx context.Context, index int) error {
+func (p *sender) push(ctx context.Context, index int) error {
 	if err := p.throttle(ctx); err != nil {
 		return err
 	}
@@ -270,7 +297,7 @@ func (p *Producer[K, S, E, R]) push(ctx context.Context, index int) error {
 
 // pushAll sends all buffers. A new route moves events from one to another, so it
 // looks again until all are empty.
-func (p *Producer[K, S, E, R]) pushAll(ctx context.Context) error {
+func (p *sender) pushAll(ctx context.Context) error {
 	for index := 0; index < len(p.buffers); index++ {
 		if p.buffers[index].count == 0 {
 			continue
@@ -284,18 +311,18 @@ func (p *Producer[K, S, E, R]) pushAll(ctx context.Context) error {
 }
 
 // throttle waits while too many events are in flight.
-func (p *Producer[K, S, E, R]) throttle(ctx context.Context) error {
+func (p *sender) throttle(ctx context.Context) error {
 	if p.binding.engine.inside() {
 		return ErrInside
 	}
 	if !p.crowded() {
 		return nil
 	}
-	return p.slot.WaitCompleted(ctx, p.sent-uint64(p.options.InFlightMax)/2)
+	return p.slot.WaitCompleted(ctx, p.sent-uint64(p.inFlightMax)/2)
 }
 
 // refuse keeps the events of a buffer that no shard takes, to be handed back.
-func (p *Producer[K, S, E, R]) refuse(index int, err error) {
+func (p *sender) refuse(index int, err error) {
 	b := &p.buffers[index]
 	shard.EachOp(b.block, func(_ uint64, op []byte) {
 		key, event := shard.OpParts(op)
@@ -306,7 +333,7 @@ func (p *Producer[K, S, E, R]) refuse(index int, err error) {
 }
 
 // handBack calls the user's Refused, or keeps the first error for Flush.
-func (p *Producer[K, S, E, R]) handBack() {
+func (p *sender) handBack() {
 	if p.handing {
 		return
 	}
@@ -319,22 +346,20 @@ func (p *Producer[K, S, E, R]) handBack() {
 	for len(list) > 0 {
 		r := list[0]
 		list = list[1:]
-		if p.options.Refused == nil {
+		if p.handOver == nil {
 			p.fail(r.err)
 			continue
 		}
-		var k K
-		var e E
-		err := errors.Join(p.binding.key.decode(r.key, unsafe.Pointer(&k)), p.binding.event.decode(r.event, unsafe.Pointer(&e)))
+		k, e, err := p.binding.decode(&r)
 		if err != nil {
-			p.fail(fmt.Errorf("%w; and the event could not be handed back: %w", r.err, err))
+			p.fail(err)
 			continue
 		}
-		p.options.Refused(k, e, r.err)
+		p.handOver(k, e, r.err)
 	}
 }
 
-func (p *Producer[K, S, E, R]) fail(err error) {
+func (p *sender) fail(err error) {
 	if p.failure == nil {
 		p.failure = err
 	}
@@ -345,7 +370,9 @@ func (p *Producer[K, S, E, R]) fail(err error) {
 // Refused. If ctx ends, the rest stays in flight and the next Flush waits for it; the
 // error then matches ErrUnknownOutcome. After a FailedError it is not known which of
 // the events of that shard are there.
-func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error {
+func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error { return p.flush(ctx) }
+
+func (p *sender) flush(ctx context.Context) error {
 	if p.closed {
 		return ErrClosed
 	}
@@ -374,7 +401,9 @@ func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error {
 // Progress is how many events were sent so far, and how many of those are settled:
 // acknowledged, refused, or lost to a failed shard. Events of one shard are settled in
 // the order of Send; of different shards in any order.
-func (p *Producer[K, S, E, R]) Progress() (sent, settled uint64) {
+func (p *Producer[K, S, E, R]) Progress() (sent, settled uint64) { return p.progress() }
+
+func (p *sender) progress() (sent, settled uint64) {
 	settled, _ = p.slot.Completed()
 	settled += p.unsent
 	sent = p.sent + p.unsent
@@ -387,13 +416,15 @@ func (p *Producer[K, S, E, R]) Progress() (sent, settled uint64) {
 // Close flushes, and gives back what the producer holds of the engine. Further calls
 // return ErrClosed, but a further Close nil. If not everything is settled when ctx
 // ends, Close returns as Flush does, and must be called again.
-func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
+func (p *Producer[K, S, E, R]) Close(ctx context.Context) error { return p.close(ctx) }
+
+func (p *sender) close(ctx context.Context) error {
 	if p.closed {
 		return nil
 	}
-	err := p.Flush(ctx)
+	err := p.flush(ctx)
 	for err == nil && !p.settled() { // Refused has sent
-		err = p.Flush(ctx)
+		err = p.flush(ctx)
 	}
 	if p.settled() && !p.handing {
 		p.closed = true
@@ -406,8 +437,8 @@ func (p *Producer[K, S, E, R]) Close(ctx context.Context) error {
 }
 
 // settled says that nothing is on its way.
-func (p *Producer[K, S, E, R]) settled() bool {
-	sent, settled := p.Progress()
+func (p *sender) settled() bool {
+	sent, settled := p.progress()
 	return sent == settled
 }
 
@@ -425,6 +456,15 @@ type refusals struct {
 type refusal struct {
 	key, event []byte
 	err        error
+}
+
+// decode decodes a refused event, into memory of its own.
+func (b *binding) decode(r *refusal) (k, e unsafe.Pointer, err error) {
+	k, e = b.key.new(), b.event.new()
+	if err := errors.Join(b.key.decode(r.key, k), b.event.decode(r.event, e)); err != nil {
+		return nil, nil, fmt.Errorf("%w; and the event could not be handed back: %w", r.err, err)
+	}
+	return k, e, nil
 }
 
 // Refused is called by the shard. The producer's limit of events in flight, and that

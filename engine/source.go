@@ -121,34 +121,38 @@ func (o *outlet) settled() uint64 {
 // spread over its shards in turn. It returns when the shard has taken it. ctx is
 // looked at only before that.
 func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], options SourceOptions[K, E]) (*Feed, error) {
-	b, err := t.bound()
-	if err != nil {
-		return nil, err
-	}
 	if source == nil {
 		return nil, errors.New("keyfold: Consume needs a source, and not nil")
 	}
-	if err := b.engine.admit(ctx, options.Ack); err != nil {
+	return t.consume(ctx, options.Ack, &options.InFlightMax, func(records int) supply { return newSupply(source, &options, records) })
+}
+
+// consume is Consume of what supply makes when it is told how many records to fill.
+func (d *declaration) consume(ctx context.Context, ack Ack, inFlightMax *int, newSupply func(records int) supply) (*Feed, error) {
+	b, err := d.bound()
+	if err != nil {
 		return nil, err
 	}
-	if err := completeInFlight(&options.InFlightMax); err != nil {
+	if err := b.engine.admit(ctx, ack); err != nil {
+		return nil, err
+	}
+	if err := completeInFlight(inFlightMax); err != nil {
 		return nil, err
 	}
 	shards := b.engine.shards()
 	home := int(b.engine.sources.Add(1)-1) % len(shards)
-	r := &reader[K, S, E, R]{
+	r := &reader{
 		binding: b,
-		source:  source,
-		options: options,
+		supply:  newSupply(min(pollRecords*len(shards), pollRecordsMax)),
 		home:    home,
 		feed:    &Feed{engine: b.engine, shard: shards[home], ended: make(chan struct{})},
-		records: make([]Record[K, E], min(pollRecords*len(shards), pollRecordsMax)),
 		scratch: make([]byte, 1),
 		route:   b.engine.route.Load(),
-
-		pointerFree: b.key.pointerFree && b.event.pointerFree,
 	}
-	if options.Name != "" {
+	if b.key.pointerFree && b.event.pointerFree {
+		r.supply.forget = nil
+	}
+	if r.supply.name != "" {
 		if err := r.name(ctx); err != nil {
 			return nil, err
 		}
@@ -157,7 +161,7 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 		return nil, err
 	}
 	if b.dense && b.form.InRows() {
-		r.own = shard.NewRows(b.form, len(r.records), r.feed.outlets[home].slot.Stream(), options.Ack.level())
+		r.own = shard.NewRows(b.form, r.supply.count, r.feed.outlets[home].slot.Stream(), ack.level())
 	}
 	if err := r.feed.shard.Attach(context.WithoutCancel(ctx), r); err != nil {
 		r.End(err)
