@@ -28,7 +28,7 @@ const partitionsPerVisit = 16
 // of ctx, ErrClosed, ErrShardFailed, ErrInside, or a codec's.
 func (t *Table[K, S, E, R]) All(ctx context.Context) iter.Seq2[Entry[K, S], error] {
 	return func(yield func(Entry[K, S], error) bool) {
-		err := t.scan(ctx, func(k, s unsafe.Pointer) bool { return yield(Entry[K, S]{Key: *(*K)(k), State: *(*S)(s)}, nil) })
+		err := t.declaration.scan(ctx, func(k, s unsafe.Pointer) bool { return yield(Entry[K, S]{Key: *(*K)(k), State: *(*S)(s)}, nil) })
 		if err != nil && !errors.Is(err, errStopped) {
 			yield(Entry[K, S]{}, err)
 		}

@@ -55,10 +55,7 @@ func (t *Table[K, S, E, R]) Put(b *Batch, k K, e E, out *Result[R]) {
 	if !ok {
 		p = new(put[K, E, R])
 	}
-	p.binding, p.key, p.event, p.out, p.once = nil, k, e, out, false
-	if open := t.open.Load(); open != nil && open.engine == b.engine {
-		p.binding = open
-	}
+	p.binding, p.key, p.event, p.out, p.once = t.declaration.boundTo(b.engine), k, e, out, false
 	b.items = append(b.items, p)
 }
 
@@ -69,10 +66,7 @@ func (t *Table[K, S, E, R]) Read(b *Batch, k K, out *StateResult[S]) {
 	if !ok {
 		g = new(get[K, S])
 	}
-	g.binding, g.key, g.out = nil, k, out
-	if open := t.open.Load(); open != nil && open.engine == b.engine {
-		g.binding = open
-	}
+	g.binding, g.key, g.out = t.declaration.boundTo(b.engine), k, out
 	b.items = append(b.items, g)
 }
 
@@ -131,8 +125,10 @@ func (p *put[K, E, R]) append(block []byte) ([]byte, uint64, error) {
 
 // A get is a read of a batch.
 type get[K comparable, S any] struct {
-	lookup[K, S]
 	binding *binding
+	key     K
+	finding finding[S]
+	err     error
 	out     *StateResult[S]
 }
 
@@ -143,7 +139,7 @@ func (g *get[K, S]) finish(err error) error {
 		err = g.err
 	}
 	if g.out != nil {
-		*g.out = StateResult[S]{State: g.state, Found: g.found, Err: err}
+		*g.out = StateResult[S]{State: g.finding.state, Found: g.finding.found, Err: err}
 	}
 	*g = get[K, S]{}
 	return err

@@ -10,8 +10,8 @@ import (
 
 // A changeDecoder decodes changes of one table, and lifts those that were written under an
 // older schema as a recovery would. It belongs to one goroutine.
-type changeDecoder[K comparable, S, E, R any] struct {
-	table   *Table[K, S, E, R]
+type changeDecoder struct {
+	table   *declaration
 	stored  tableEntry // as the store has it
 	program tableEntry // as it is declared
 	key     codec
@@ -21,43 +21,49 @@ type changeDecoder[K comparable, S, E, R any] struct {
 	ready  bool
 	read   func(src []byte, e unsafe.Pointer) error // events of that schema
 	others map[uint32]func(src []byte, e unsafe.Pointer) error
-	change Change[K, E] // here so that it does not escape
 }
 
 // changeDecoder makes a decoder for changes of a table of a store, which has these tables.
-func (t *Table[K, S, E, R]) changeDecoder(stored tableEntry) (*changeDecoder[K, S, E, R], error) {
+func (t *declaration) changeDecoder(stored tableEntry) (*changeDecoder, error) {
 	program, _, err := t.describe()
 	if err != nil {
 		return nil, err
 	}
-	d := &changeDecoder[K, S, E, R]{table: t, stored: stored, program: program, others: make(map[uint32]func([]byte, unsafe.Pointer) error)}
+	d := &changeDecoder{table: t, stored: stored, program: program, others: make(map[uint32]func([]byte, unsafe.Pointer) error)}
 	d.key, _ = t.key.keyCodec()
 	d.event, _ = t.event.valueCodec("EventCodec")
 	return d, nil
 }
 
-// decode decodes n into change.
-func (d *changeDecoder[K, S, E, R]) decode(n *shard.Change) error {
+// decode decodes the key and the event of n, which are zero before. A firing has no event.
+func (d *changeDecoder) decode(n *shard.Change, key, event unsafe.Pointer) error {
 	if !d.ready || n.Schema != d.under {
 		if err := d.enter(n); err != nil {
 			return err
 		}
 	}
-	d.change = Change[K, E]{Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time).UTC(), Timer: n.Stamp == shard.StampTimer}
-	if err := d.key.decodeValue(n.Key, unsafe.Pointer(&d.change.Key)); err != nil {
-		return fmt.Errorf("keyfold: table %q: key: %w", d.table.Name(), err)
+	if err := d.key.decodeValue(n.Key, key); err != nil {
+		return fmt.Errorf("keyfold: table %q: key: %w", d.table.name, err)
 	}
-	if d.change.Timer {
+	if n.Stamp == shard.StampTimer {
 		return nil
 	}
-	if err := d.read(n.Event, unsafe.Pointer(&d.change.Event)); err != nil {
-		return fmt.Errorf("keyfold: table %q: event: %w", d.table.Name(), err)
+	if err := d.read(n.Event, event); err != nil {
+		return fmt.Errorf("keyfold: table %q: event: %w", d.table.name, err)
 	}
 	return nil
 }
 
+// changeOf is a change of which key and event were decoded.
+func changeOf[K comparable, E any](n *shard.Change, key K, event E) Change[K, E] {
+	return Change[K, E]{
+		Key: key, Event: event, Timer: n.Stamp == shard.StampTimer,
+		Partition: int(n.Partition), Sequence: n.Sequence, Time: time.Unix(0, n.Time).UTC(),
+	}
+}
+
 // enter makes the decoder ready for changes of the schema of n.
-func (d *changeDecoder[K, S, E, R]) enter(n *shard.Change) (err error) {
+func (d *changeDecoder) enter(n *shard.Change) (err error) {
 	read := d.others[n.Schema]
 	if read == nil {
 		if read, err = d.reader(n); err != nil {
@@ -70,11 +76,11 @@ func (d *changeDecoder[K, S, E, R]) enter(n *shard.Change) (err error) {
 }
 
 // reader makes a reader for events of the schema of n.
-func (d *changeDecoder[K, S, E, R]) reader(n *shard.Change) (func(src []byte, e unsafe.Pointer) error, error) {
+func (d *changeDecoder) reader(n *shard.Change) (func(src []byte, e unsafe.Pointer) error, error) {
 	from, present := d.stored.of(n.Schema), d.program.present()
 	switch {
 	case from == nil:
-		return nil, fmt.Errorf("keyfold: table %q has no schema %d, of event %d of partition %d", d.table.Name(), n.Schema, n.Sequence, n.Partition)
+		return nil, fmt.Errorf("keyfold: table %q has no schema %d, of event %d of partition %d", d.table.name, n.Schema, n.Sequence, n.Partition)
 	case from.Key != present.Key:
 		return nil, d.program.refusal(from.Key, present.Key, "its key is %s in the store, and %s in the program", from.Key, present.Key)
 	case from.Version > present.Version:
@@ -95,7 +101,7 @@ func (d *changeDecoder[K, S, E, R]) reader(n *shard.Change) (func(src []byte, e 
 }
 
 // unreadable refuses to hand out an event of an older version, or with another type.
-func (d *changeDecoder[K, S, E, R]) unreadable(n *shard.Change, from, present *schema, err error) error {
+func (d *changeDecoder) unreadable(n *shard.Change, from, present *schema, err error) error {
 	if from.Version == present.Version {
 		return d.program.changed("event", from.Event, present.Event, from.Version, "UpgradeEvent")
 	}

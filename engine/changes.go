@@ -68,21 +68,29 @@ type ChangesOptions struct {
 // all of the log is there. For others it is ErrTrimmed, although KeepLog may have their
 // changes: a reader without States gets these, and one with them begins again.
 type Changes[K comparable, S, E, R any] struct {
-	binding  *binding
-	options  ChangesOptions
-	follower *shard.Follower
-	tell     chan struct{} // of capacity 1: shards send when more is durable
-	told     []*shard.Shard
-	next     shard.Change
-	decoder  *changeDecoder[K, S, E, R]
-	failure  error // sticks
-	looked   int   // changes since ctx was looked at
+	reader changeReader
+	clone  func(*S) S
+	key    K // of the change that was read last, as its event; here so that they do not escape
+	event  E
+	state  S // that it has left
+	exists bool
+}
+
+// A changeReader is a Changes without its types.
+type changeReader struct {
+	binding    *binding
+	options    ChangesOptions
+	follower   *shard.Follower
+	tell       chan struct{} // of capacity 1: shards send when more is durable
+	told       []*shard.Shard
+	change     shard.Change // that was read last
+	decoder    *changeDecoder
+	key, event unsafe.Pointer // where it is decoded to
+	failure    error          // sticks
+	looked     int            // changes since ctx was looked at
 
 	folding *folding // nil: states are not wanted
 	states  *binding
-	clone   func(*S) S
-	state   S
-	exists  bool
 }
 
 // Changes returns a reader of the changes behind from: of the zero Position, of all there
@@ -96,46 +104,56 @@ type Changes[K comparable, S, E, R any] struct {
 // States also a *[CorruptError] for a snapshot, and a *[VersionError] for states that
 // Spec.Upgrades do not lift.
 func (t *Table[K, S, E, R]) Changes(ctx context.Context, from Position, options ChangesOptions) (*Changes[K, S, E, R], error) {
-	b, err := t.bound()
-	if err != nil {
+	c := &Changes[K, S, E, R]{clone: t.spec.Clone}
+	c.reader = changeReader{options: options, tell: make(chan struct{}, 1), key: unsafe.Pointer(&c.key), event: unsafe.Pointer(&c.event)}
+	if err := c.reader.open(ctx, &t.declaration, from); err != nil {
 		return nil, err
+	}
+	return c, nil
+}
+
+// open begins to read the changes of a table behind from.
+func (c *changeReader) open(ctx context.Context, table *declaration, from Position) error {
+	b, err := table.bound()
+	if err != nil {
+		return err
 	}
 	e := b.engine
 	if e.inside() {
-		return nil, ErrInside
+		return ErrInside
 	}
 	position, err := e.startAt(from)
 	if err == nil {
 		err = e.checkPast(ctx, position)
 	}
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if options.States && options.SkipTrimmed {
-		return nil, errors.New("keyfold: a reader that skips changes does not know the states that the next ones leave: ChangesOptions.States and SkipTrimmed exclude each other")
+	if c.options.States && c.options.SkipTrimmed {
+		return errors.New("keyfold: a reader that skips changes does not know the states that the next ones leave: ChangesOptions.States and SkipTrimmed exclude each other")
 	}
-	c := &Changes[K, S, E, R]{clone: t.spec.Clone, binding: b, options: options, tell: make(chan struct{}, 1)}
-	if c.decoder, err = t.changeDecoder(b.entry); err != nil {
-		return nil, err
+	c.binding = b
+	if c.decoder, err = table.changeDecoder(b.entry); err != nil {
+		return err
 	}
 	former := e.history.trails
-	if options.States {
-		c.folding = e.newFolding(t.Name(), b.id, position, func(own *Engine) attachment {
-			c.states = t.bind(own, b.id, b.entry)
+	if c.options.States {
+		c.folding = e.newFolding(table.name, b.id, position, func(own *Engine) attachment {
+			c.states = table.bind(own, b.id, b.entry)
 			c.states.bare = true
 			return c.states
 		})
 		if position, err = c.folding.begin(ctx); err != nil {
 			c.folding.close()
-			return nil, err
+			return err
 		}
 		former = c.folding.wanting(former)
 	}
 	c.follower = shard.NewFollower(former, c.follow, position)
-	if c.follower.Skip = options.SkipTrimmed; options.States {
+	if c.follower.Skip = c.options.SkipTrimmed; c.options.States {
 		c.follower.Bridge = c.folding.bridge
 	}
-	return c, nil
+	return nil
 }
 
 // checkPast makes sure that the store has come as far as a position.
@@ -160,7 +178,7 @@ func (e *Engine) checkPast(ctx context.Context, position []uint64) error {
 }
 
 // follow adds the shards from the one with index have on.
-func (c *Changes[K, S, E, R]) follow(have int) []shard.TrailSource {
+func (c *changeReader) follow(have int) []shard.TrailSource {
 	sources := c.binding.engine.trails(have)
 	for _, source := range sources {
 		source.Live.Follow(c.tell)
@@ -186,46 +204,57 @@ const lookEvery = 256
 // ErrTrimmed also says that no state is kept to fold the change into. After any error but
 // that of ctx the reader is of no more use, and Position is where another one can go on.
 func (c *Changes[K, S, E, R]) Next(ctx context.Context) (change Change[K, E], err error) {
+	c.key, c.event = change.Key, change.Event // of the last change nothing may show
+	if err := c.reader.next(ctx); err != nil {
+		return change, err
+	}
+	if c.reader.folding != nil {
+		if err := c.keepState(); err != nil {
+			return change, c.reader.giveBack(err)
+		}
+	}
+	return changeOf(&c.reader.change, c.key, c.event), nil
+}
+
+// next reads and decodes the next change of the table, and folds it if states are wanted.
+func (c *changeReader) next(ctx context.Context) error {
 	if c.failure != nil {
-		return change, c.failure
+		return c.failure
 	}
 	for {
 		if c.looked--; c.looked < 0 {
 			c.looked = lookEvery
 			if err := ctx.Err(); err != nil {
-				return change, err
+				return err
 			}
 			select {
 			case <-c.binding.engine.closing.begun:
-				return change, c.fail(ErrClosed)
+				return c.fail(ErrClosed)
 			default:
 			}
 		}
-		ok, err := c.follower.Next(&c.next)
+		ok, err := c.follower.Next(&c.change)
 		switch {
 		case err != nil:
-			return change, c.fail(err)
-		case ok && c.next.Table == c.binding.id:
-			if c.folding == nil {
-				return c.decode()
-			}
-			if change, behind, err := c.fold(); behind || err != nil {
-				return change, err
+			return c.fail(err)
+		case ok && c.change.Table == c.binding.id:
+			if behind, err := c.take(); behind || err != nil {
+				return err
 			}
 			continue
 		case ok:
 			continue
 		case c.options.Stop:
-			return change, io.EOF
+			return io.EOF
 		}
 		if err := c.wait(ctx); err != nil {
-			return change, err
+			return err
 		}
 	}
 }
 
 // wait waits until more may be durable.
-func (c *Changes[K, S, E, R]) wait(ctx context.Context) error {
+func (c *changeReader) wait(ctx context.Context) error {
 	if c.binding.engine.inside() {
 		return ErrInside
 	}
@@ -240,53 +269,55 @@ func (c *Changes[K, S, E, R]) wait(ctx context.Context) error {
 	}
 }
 
-func (c *Changes[K, S, E, R]) fail(err error) error {
+// take decodes the change that was read, if it is behind the reader's position, and folds it
+// in any case if states are wanted.
+func (c *changeReader) take() (behind bool, err error) {
+	f, n := c.folding, &c.change
+	if behind = f == nil || n.Sequence > f.from[n.Partition]; behind {
+		if err := c.decoder.decode(n, c.key, c.event); err != nil {
+			if errors.Is(err, io.EOF) { // of a codec's: there is more
+				err = fmt.Errorf("keyfold: decode a change: %v", err)
+			}
+			return true, c.giveBack(err)
+		}
+	}
+	if f != nil {
+		if err := f.fold(n); err != nil {
+			return behind, c.giveBack(err)
+		}
+	}
+	return behind, nil
+}
+
+// giveBack ends the reader in front of the change that was read.
+func (c *changeReader) giveBack(err error) error {
+	c.follower.GiveBack(&c.change)
+	return c.fail(err)
+}
+
+func (c *changeReader) fail(err error) error {
 	c.failure = err
-	return errors.Join(err, c.Close())
+	return errors.Join(err, c.close())
 }
 
-func (c *Changes[K, S, E, R]) decode() (Change[K, E], error) {
-	if err := c.decoder.decode(&c.next); err != nil {
-		c.follower.GiveBack(&c.next)
-		if errors.Is(err, io.EOF) { // of a codec's: there is more
-			err = fmt.Errorf("keyfold: decode a change: %v", err)
-		}
-		return Change[K, E]{}, c.fail(err)
-	}
-	return c.decoder.change, nil
-}
-
-// fold folds the change that was read, and decodes it if it is behind the reader's position.
-func (c *Changes[K, S, E, R]) fold() (change Change[K, E], behind bool, err error) {
-	f, n := c.folding, &c.next
-	if behind = n.Sequence > f.from[n.Partition]; behind {
-		if change, err = c.decode(); err != nil {
-			return change, true, err
-		}
-	}
-	err = f.fold(n)
-	if err == nil && behind {
-		err = c.keepState()
-	}
-	if err != nil {
-		c.follower.GiveBack(n)
-		return Change[K, E]{}, behind, c.fail(err)
-	}
-	return change, behind, nil
+// left is the state that the change has left; nil if its key is gone.
+func (c *changeReader) left() unsafe.Pointer {
+	store := c.folding.stores[c.change.Partition].(*store)
+	state, _ := store.stateOf(c.folding.hash(c.change.Key), c.change.Key)
+	return state
 }
 
 // keepState copies the state that the change has left.
 func (c *Changes[K, S, E, R]) keepState() (err error) {
 	defer caught(&err)
-	store := c.folding.stores[c.next.Partition].(*store)
-	state, _ := store.stateOf(c.folding.hash(c.next.Key), c.next.Key)
+	state, table := (*S)(c.reader.left()), c.reader.states
 	if c.exists = state != nil; !c.exists {
 		var none S
 		c.state = none
 		return nil
 	}
-	if c.state, err = copyState(&c.states.state, c.clone, (*S)(state)); err != nil {
-		err = fmt.Errorf("keyfold: table %q: state: %w", c.states.table.name, err)
+	if c.state, err = copyState(&table.state, c.clone, state); err != nil {
+		err = fmt.Errorf("keyfold: table %q: state: %w", table.table.name, err)
 	}
 	return err
 }
@@ -310,7 +341,9 @@ func (c *Changes[K, S, E, R]) All(ctx context.Context) iter.Seq2[Change[K, E], e
 }
 
 // Position is where a reader goes on that has what this one has handed out.
-func (c *Changes[K, S, E, R]) Position() Position {
+func (c *Changes[K, S, E, R]) Position() Position { return c.reader.position() }
+
+func (c *changeReader) position() Position {
 	sequences := c.follower.Position()
 	if c.folding != nil {
 		sequences = c.folding.position(sequences)
@@ -319,10 +352,12 @@ func (c *Changes[K, S, E, R]) Position() Position {
 }
 
 // Skipped is how many events of all tables were left out, with SkipTrimmed.
-func (c *Changes[K, S, E, R]) Skipped() uint64 { return c.follower.Skipped }
+func (c *Changes[K, S, E, R]) Skipped() uint64 { return c.reader.follower.Skipped }
 
 // Close gives the files and the memory back. A second Close does nothing.
-func (c *Changes[K, S, E, R]) Close() error {
+func (c *Changes[K, S, E, R]) Close() error { return c.reader.close() }
+
+func (c *changeReader) close() error {
 	for _, s := range c.told {
 		s.Unfollow(c.tell)
 	}
@@ -344,7 +379,7 @@ func (c *Changes[K, S, E, R]) Close() error {
 // no position: what was shown until then is at none.
 func (t *Table[K, S, E, R]) States(ctx context.Context, show func(k K, s S) error) (Position, error) {
 	var stopped error
-	at, err := t.durable(ctx, func(k, s unsafe.Pointer) bool {
+	at, err := t.declaration.durable(ctx, func(k, s unsafe.Pointer) bool {
 		stopped = show(*(*K)(k), *(*S)(s))
 		return stopped == nil
 	})

@@ -107,6 +107,14 @@ func (d *declaration) bound() (*binding, error) {
 	return nil, ErrClosed
 }
 
+// boundTo returns the open binding if it is that to an engine; else nil.
+func (d *declaration) boundTo(e *Engine) *binding {
+	if b := d.open.Load(); b != nil && b.engine == e {
+		return b
+	}
+	return nil
+}
+
 // attach takes the table for an engine. Its calls work from ready on.
 func (d *declaration) attach(e *Engine, id uint16) (attachment, error) {
 	if !d.taken.CompareAndSwap(false, true) {

@@ -73,7 +73,7 @@ func (st *store) skips(op *shard.Operation, now int64) bool {
 
 // Known says whether an event that bears a stamp was done before, by the time now. There
 // need be no room in the log for it.
-func (k *keeper) Known(op *shard.Operation, now int64) bool {
+func (p *program) Known(op *shard.Operation, now int64) bool {
 	st := op.Store.(*store)
 	switch op.Stamp {
 	case shard.StampID:
@@ -88,7 +88,7 @@ func (k *keeper) Known(op *shard.Operation, now int64) bool {
 // mark keeps what the stamp of an event that was done says.
 func (st *store) mark(op *shard.Operation) {
 	switch {
-	case st.keeper.binding.bare:
+	case st.program.binding.bare:
 	case op.Stamp == shard.StampID:
 		st.remember(op)
 	case op.Stamp == shard.StampOrigin:
@@ -164,7 +164,7 @@ func (st *store) loadOrigins(entries uint32, data []byte) error {
 // loadIDs adds a block of ids. A table that remembers none any more lets go of them.
 // Answers of another type are lost.
 func (st *store) loadIDs(entries uint32, data []byte) error {
-	b := st.keeper.binding
+	b := st.program.binding
 	if len(data) < idsHeaderBytes {
 		return fmt.Errorf("%w: a block of ids has %d bytes", errEntry, len(data))
 	}

@@ -15,19 +15,19 @@ func (e *Engine) fired(ctx context.Context) error {
 }
 
 // beginTime takes over the time of a run.
-func (k *keeper) beginTime(r *shard.Run) {
-	k.occasion.now, k.occasion.clock = r.Now, r.Now
-	if k.binding.times.timed() {
-		k.run = r
-		if k.binding.times.stops {
-			k.occasion.clock -= r.Paused
+func (p *program) beginTime(r *shard.Run) {
+	p.occasion.now, p.occasion.clock = r.Now, r.Now
+	if p.binding.times.timed() {
+		p.run = r
+		if p.binding.times.stops {
+			p.occasion.clock -= r.Paused
 		}
 	}
 }
 
 // time keeps the times of a key behind an event.
 func (st *store) time(op *shard.Operation, at unsafe.Pointer, found bool) {
-	t, c := st.times, st.keeper.occasion
+	t, c := st.times, st.program.occasion
 	if t.form.touched > 0 {
 		*word(at, t.form.touched) = c.clock
 	}
@@ -42,7 +42,7 @@ func (st *store) time(op *shard.Operation, at unsafe.Pointer, found bool) {
 
 // setTimer sets the timer of a key as a function has asked.
 func (st *store) setTimer(at unsafe.Pointer) {
-	r := &st.keeper.occasion.request
+	r := &st.program.occasion.request
 	if st.times.form.timer == 0 {
 		return
 	}
@@ -67,7 +67,7 @@ func (st *store) sort(op *shard.Operation, at unsafe.Pointer, found bool) {
 		}
 		t.put(dueKey{due: due, slot: slot, hash: uint32(op.Hash)})
 	}
-	st.keeper.run.Sooner(op.Part, st.Due())
+	st.program.run.Sooner(op.Part, st.Due())
 }
 
 // fire carries out a firing. What it says is due is over before the function is called.
@@ -78,10 +78,10 @@ func (st *store) fire(op *shard.Operation) error {
 	}
 	at, found := st.find(op)
 	if !found {
-		return fmt.Errorf("%w: table %q does not have its key", shard.ErrFiring, st.keeper.binding.table.name)
+		return fmt.Errorf("%w: table %q does not have its key", shard.ErrFiring, st.program.binding.table.name)
 	}
-	st.keeper.occasion.begin(op)
-	st.keeper.occasion.renew()
+	st.program.occasion.begin(op)
+	st.program.occasion.renew()
 	if what == shard.FiringTimer {
 		return st.fireTimer(op, at, lapsed)
 	}
@@ -90,20 +90,20 @@ func (st *store) fire(op *shard.Operation) error {
 
 // fireTimer carries out a timer.
 func (st *store) fireTimer(op *shard.Operation, at unsafe.Pointer, lapsed bool) error {
-	k := st.keeper
-	if table := k.binding.table; !table.timed {
+	p := st.program
+	if table := p.binding.table; !table.timed {
 		return fmt.Errorf("%w: table %q has no OnTimer; the program that wrote the log had one, and has to close the store", shard.ErrFiring, table.name)
 	}
 	if !lapsed {
-		if err := k.program.react(shard.FiringTimer, st.at(at)); err != nil {
+		if err := p.functions.react(shard.FiringTimer, st.at(at)); err != nil {
 			return err
 		}
 	}
 	if st.times != nil {
 		*word(at, st.times.form.timer) = 0
 	}
-	if k.occasion.deleted {
-		k.moved = true
+	if p.occasion.deleted {
+		p.moved = true
 		st.remove(op.Hash, op.Key(), at)
 		return nil
 	}
@@ -117,14 +117,14 @@ func (st *store) fireTimer(op *shard.Operation, at unsafe.Pointer, lapsed bool) 
 
 // expire carries out the end of a key.
 func (st *store) expire(op *shard.Operation, at unsafe.Pointer, lapsed bool) error {
-	k := st.keeper
+	p := st.program
 	if !lapsed {
-		if err := k.program.react(shard.FiringExpiry, st.at(at)); err != nil {
+		if err := p.functions.react(shard.FiringExpiry, st.at(at)); err != nil {
 			return err
 		}
 	}
-	if !k.occasion.request.kept {
-		k.moved = true
+	if !p.occasion.request.kept {
+		p.moved = true
 		st.remove(op.Hash, op.Key(), at)
 		return nil
 	}
@@ -133,7 +133,7 @@ func (st *store) expire(op *shard.Operation, at unsafe.Pointer, lapsed bool) err
 	}
 	for _, since := range []uintptr{st.times.form.touched, st.times.form.made} {
 		if since > 0 {
-			*word(at, since) = k.occasion.clock
+			*word(at, since) = p.occasion.clock
 		}
 	}
 	st.setTimer(at)
@@ -158,7 +158,7 @@ func (st *store) Due() int64 {
 	if due >= timeMax {
 		return due
 	}
-	return due + st.keeper.binding.paused()
+	return due + st.program.binding.paused()
 }
 
 // Next looks at the key that is due first.

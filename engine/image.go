@@ -48,18 +48,18 @@ const (
 )
 
 // image returns the image, or a new one. It may have been one of another table.
-func (k *keeper) image(or shard.Image) *image {
+func (p *program) image(or shard.Image) *image {
 	img, ok := or.(*image)
 	if !ok {
 		img = new(image)
 	}
-	img.name, img.key, img.state, img.times = k.binding.table.name, &k.binding.key, &k.binding.state, nil
+	img.name, img.key, img.state, img.times = p.binding.table.name, &p.binding.key, &p.binding.state, nil
 	return img
 }
 
 // Reserve makes ready memory for an image.
-func (k *keeper) Reserve(into shard.Image, bytes int) shard.Image {
-	img := k.image(into)
+func (p *program) Reserve(into shard.Image, bytes int) shard.Image {
+	img := p.image(into)
 	if img.state.pointerFree {
 		img.slab.Reserve(bytes)
 	}
@@ -68,12 +68,12 @@ func (k *keeper) Reserve(into shard.Image, bytes int) shard.Image {
 
 // Freeze makes a copy of the store, in the memory of into if that is given.
 func (st *store) Freeze(into shard.Image) shard.Image {
-	img := st.keeper.image(into)
+	img := st.program.image(into)
 	img.err, img.rows = nil, img.rows[:0]
 	if st.times != nil {
-		img.times, img.clock = st.times.form, st.keeper.binding.engine.clock
+		img.times, img.clock = st.times.form, st.program.binding.engine.clock
 	}
-	img.extras.freeze(st.extras, st.keeper.binding.result.name)
+	img.extras.freeze(st.extras, st.program.binding.result.name)
 	if img.state.pointerFree {
 		st.slab.CopyTo(&img.slab)
 		img.bytes = st.slab.Bytes() + len(img.extras.ids)
@@ -229,11 +229,11 @@ func takeField(data []byte) (field, rest []byte, err error) {
 // Load adds the entries of a block to the store.
 func (st *store) Load(form uint8, entries uint32, data []byte) error {
 	switch {
-	case st.keeper.lifting != nil && (form == formEntries || form == formRecords):
+	case st.program.lifting != nil && (form == formEntries || form == formRecords):
 		return st.lift(form, entries, data)
 	case form == formEntries:
 		return st.loadEntries(entries, data)
-	case form == formRecords && st.keeper.binding.state.pointerFree:
+	case form == formRecords && st.program.binding.state.pointerFree:
 		return st.loadRecords(entries, data)
 	case form == formTimes:
 		return st.loadTimes(entries, data)
@@ -255,7 +255,7 @@ func (st *store) loadRecords(entries uint32, data []byte) error {
 			return err
 		}
 	}
-	all, err := slab.EachRecord(int(entries), data, st.keeper.binding.stateBytes())
+	all, err := slab.EachRecord(int(entries), data, st.program.binding.stateBytes())
 	if err != nil {
 		return err
 	}
@@ -295,7 +295,7 @@ func (st *store) loadEntries(entries uint32, data []byte) error {
 
 // loadEntry adds a key with an encoded state.
 func (st *store) loadEntry(key, encoded []byte) error {
-	b := st.keeper.binding
+	b := st.program.binding
 	p, twice := st.slab.Add(b.engine.routing.Hash(key, b.engine.routing.Seed), key)
 	if twice {
 		return fmt.Errorf("%w: a key is there twice", errEntry)
@@ -304,7 +304,7 @@ func (st *store) loadEntry(key, encoded []byte) error {
 		st.times.unset = true
 	}
 	if err := st.loadState(p, encoded); err != nil {
-		if st.keeper.lifting != nil {
+		if st.program.lifting != nil {
 			return fmt.Errorf("keyfold: table %q: the state of key %s: %w", b.table.name, b.show(key, true), err)
 		}
 		return fmt.Errorf("keyfold: table %q: state: %w", b.table.name, err)
@@ -328,10 +328,10 @@ func (st *store) reserve(entries uint32, data []byte) error {
 
 // loadState sets the state of a key that is new, at p in the slab, where it is to lie.
 func (st *store) loadState(p unsafe.Pointer, encoded []byte) error {
-	if lifting := st.keeper.lifting; lifting != nil {
+	if lifting := st.program.lifting; lifting != nil {
 		return lifting.read(encoded, st.place(p))
 	}
-	return st.keeper.binding.state.decodeValue(encoded, st.place(p))
+	return st.program.binding.state.decodeValue(encoded, st.place(p))
 }
 
 // each decodes the entries of an image until yield returns false. Key and state are borrowed

@@ -54,9 +54,9 @@ type lifting struct {
 }
 
 // Under makes the program ready for what was written under a schema of the table.
-func (k *keeper) Under(number uint32) (unplayable, err error) {
-	b := k.binding
-	k.lifting, k.events = nil, &b.event
+func (p *program) Under(number uint32) (unplayable, err error) {
+	b := p.binding
+	p.lifting, p.events = nil, &b.event
 	from, present := b.entry.of(number), b.entry.present()
 	if from == nil {
 		return nil, fmt.Errorf("table %q has no schema %d", b.table.name, number)
@@ -69,14 +69,14 @@ func (k *keeper) Under(number uint32) (unplayable, err error) {
 		err = b.entry.unliftable(from, present, err)
 	}
 	if !same {
-		k.lifting = &lifting{states, from, err}
+		p.lifting = &lifting{states, from, err}
 	}
 	events, same, err := b.table.eventReader(from, present)
 	if err != nil {
 		return b.entry.unplayable(from, present, err), nil
 	}
 	if !same {
-		k.events = &codec{decode: func(src []byte, e unsafe.Pointer) error {
+		p.events = &codec{decode: func(src []byte, e unsafe.Pointer) error {
 			b.event.at(e).SetZero()
 			return events.read(src, e)
 		}}
@@ -86,7 +86,7 @@ func (k *keeper) Under(number uint32) (unplayable, err error) {
 
 // lift adds the states of a block that was written under an older schema.
 func (st *store) lift(form uint8, entries uint32, data []byte) (err error) {
-	b, lifting := st.keeper.binding, st.keeper.lifting
+	b, lifting := st.program.binding, st.program.lifting
 	if lifting.err != nil {
 		return lifting.err
 	}

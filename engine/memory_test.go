@@ -9,9 +9,9 @@ import (
 )
 
 func TestStoresBeginAtCacheLines(t *testing.T) {
-	k := &keeper{binding: &binding{engine: &Engine{memory: slab.NewArena()}, state: codec{typ: reflect.TypeFor[int64]()}}}
+	p := &program{binding: &binding{engine: &Engine{memory: slab.NewArena()}, state: codec{typ: reflect.TypeFor[int64]()}}}
 	for range 100 {
-		st := k.NewStore().(*store)
+		st := p.NewStore().(*store)
 		if uintptr(unsafe.Pointer(st))%64 != 0 || unsafe.Sizeof(*st) != 192 {
 			t.Fatalf("a store of %d bytes at %p", unsafe.Sizeof(*st), st)
 		}

@@ -58,9 +58,9 @@ func (b *binding) openNamed(name string, ack Ack) (*named, error) {
 // Errors beside those of Send: ErrNoName, ErrSequence, ErrStopped.
 func (p *Producer[K, S, E, R]) SendAt(ctx context.Context, sequence uint64, k K, e E) error {
 	switch {
-	case p.closed:
+	case p.sender.closed:
 		return ErrClosed
-	case p.name == nil:
+	case p.sender.name == nil:
 		return ErrNoName
 	case sequence == 0:
 		return fmt.Errorf("%w: 0 is none", ErrSequence)
@@ -80,7 +80,7 @@ const sequenceMax = 1<<64 - 2
 // The position is written now and then when all is settled, and by Close, so that it may
 // lie before what a crash has kept. If ctx ends before, the error is that of Flush.
 func (p *Producer[K, S, E, R]) Resume(ctx context.Context) (sequence uint64, err error) {
-	return p.resume(ctx)
+	return p.sender.resume(ctx)
 }
 
 func (p *sender) resume(ctx context.Context) (sequence uint64, err error) {
@@ -317,4 +317,4 @@ func (s *scribe) finish() {
 	s.stream.close()
 }
 
-var _ shard.Rememberer = (*program[string, int64, int64, int64])(nil)
+var _ shard.Rememberer = (*program)(nil)

@@ -156,18 +156,18 @@ func (b *binding) appendStamped(block []byte, hash uint64, key []byte, stamp sha
 
 // fingerprint is what is remembered of the id of an event: the id and the key, hashed
 // under the seed of the store.
-func (k *keeper) fingerprint(op *shard.Operation) recent.ID {
-	h := xxh3.Hash128Seed(op.KeyAndStamp(), k.binding.engine.routing.Seed)
+func (p *program) fingerprint(op *shard.Operation) recent.ID {
+	h := xxh3.Hash128Seed(op.KeyAndStamp(), p.binding.engine.routing.Seed)
 	return recent.ID{h.Lo, h.Hi}
 }
 
 // recall returns what was answered to the event when it was done before the time now.
 func (st *store) recall(op *shard.Operation, now int64) (recent.Answer, bool) {
-	if st.extras == nil || !st.keeper.binding.once.on() {
+	if st.extras == nil || !st.program.binding.once.on() {
 		return recent.Answer{}, false
 	}
-	a, ok := st.extras.ids.Find(st.keeper.fingerprint(op))
-	if limit := st.keeper.binding.once.For; ok && limit > 0 && now-a.Time > int64(limit) {
+	a, ok := st.extras.ids.Find(st.program.fingerprint(op))
+	if limit := st.program.binding.once.For; ok && limit > 0 && now-a.Time > int64(limit) {
 		return recent.Answer{}, false
 	}
 	return a, ok
@@ -180,34 +180,34 @@ func (st *store) again(op *shard.Operation, a recent.Answer) {
 		return
 	}
 	op.Err = ErrAnswerLost // also if the codec does not return: the event was done
-	if !a.Lost && st.keeper.program.repeat(op, a.Bytes) {
+	if !a.Lost && st.program.functions.repeat(op, a.Bytes) {
 		op.Err = nil
 	}
 }
 
 // keepAnswer encodes what Apply has answered, to be remembered.
-func (k *keeper) keepAnswer(result unsafe.Pointer) {
-	k.answered = recent.Answer{Time: k.occasion.now, Lost: true}
-	if !k.binding.once.on() {
+func (p *program) keepAnswer(result unsafe.Pointer) {
+	p.answered = recent.Answer{Time: p.occasion.now, Lost: true}
+	if !p.binding.once.on() {
 		return
 	}
-	encoded, err := k.binding.result.append(k.encoded[:0], result)
-	if k.encoded = encoded; err == nil && len(encoded) <= answerBytesMax {
-		k.answered.Bytes, k.answered.Lost = encoded, false
+	encoded, err := p.binding.result.append(p.encoded[:0], result)
+	if p.encoded = encoded; err == nil && len(encoded) <= answerBytesMax {
+		p.answered.Bytes, p.answered.Lost = encoded, false
 	}
 }
 
 // remember keeps the id of an event that was done, with its answer. What it forgets for
 // it depends on nothing but the log.
 func (st *store) remember(op *shard.Operation) {
-	once := &st.keeper.binding.once
+	once := &st.program.binding.once
 	if !once.on() {
 		return
 	}
 	ids := &st.extra().ids
 	if once.For > 0 {
 		for range expiriesMax {
-			if oldest, ok := ids.Oldest(); !ok || st.keeper.occasion.now-oldest <= int64(once.For) {
+			if oldest, ok := ids.Oldest(); !ok || st.program.occasion.now-oldest <= int64(once.For) {
 				break
 			}
 			ids.DropOldest()
@@ -216,5 +216,5 @@ func (st *store) remember(op *shard.Operation) {
 	for ids.Len() >= once.IDs {
 		ids.DropOldest()
 	}
-	ids.Add(st.keeper.fingerprint(op), st.keeper.answered)
+	ids.Add(st.program.fingerprint(op), st.program.answered)
 }

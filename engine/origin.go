@@ -179,7 +179,11 @@ func (s *stream) close() { s.engine.holders.drop(s.kind + "/" + s.name) }
 // when others need the room. Events that they have sent are done again if they are sent
 // again. It returns ErrNameInUse while one of them is open, and otherwise what Do returns.
 func (t *Table[K, S, E, R]) Forget(ctx context.Context, name string) error {
-	b, err := t.bound()
+	return t.declaration.forget(ctx, name)
+}
+
+func (d *declaration) forget(ctx context.Context, name string) error {
+	b, err := d.bound()
 	if err != nil {
 		return err
 	}
@@ -190,7 +194,7 @@ func (t *Table[K, S, E, R]) Forget(ctx context.Context, name string) error {
 			return err
 		}
 		for full := range names {
-			if tableOf(full) != t.Name() || !bears(kind, full[len(t.Name())+1:], name) {
+			if tableOf(full) != d.name || !bears(kind, full[len(d.name)+1:], name) {
 				continue
 			}
 			if !e.holders.take(kind + "/" + full) {

@@ -41,7 +41,7 @@ func newPositions() positions {
 		},
 		Clone: func(s *string) string { return *s },
 	})
-	t.hidden = true
+	t.declaration.hidden = true
 	return t
 }
 

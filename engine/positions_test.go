@@ -168,9 +168,9 @@ func TestRefusedMaySendBeforeSendAtDoes(t *testing.T) {
 	for i := range uint64(refusedMax) {
 		must(p.SendAt(ctx, 10*(i+1), "key", -1))
 	}
-	must(p.pushAll(ctx))
-	must(p.slot.WaitCompleted(ctx, p.sent))
-	if n := p.refused.count.Load(); n != refusedMax {
+	must(p.sender.pushAll(ctx))
+	must(p.sender.slot.WaitCompleted(ctx, p.sender.sent))
+	if n := p.sender.refused.count.Load(); n != refusedMax {
 		t.Fatalf("%d refusals wait", n)
 	}
 	must(p.SendAt(ctx, 1e6, "key", 10))

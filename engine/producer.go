@@ -47,9 +47,9 @@ const (
 //
 // A Producer must be used by one goroutine at a time. It must be closed.
 type Producer[K comparable, S, E, R any] struct {
-	sender
-	key   K // of the event being sent, here so that it does not escape
-	event E
+	sender sender
+	key    K // of the event being sent, here so that it does not escape
+	event  E
 }
 
 // A sender is a Producer without its types.
@@ -132,7 +132,7 @@ func completeInFlight(n *int) error {
 // as Do does.
 func (t *Table[K, S, E, R]) Producer(options ProducerOptions[K, E]) (*Producer[K, S, E, R], error) {
 	p := &Producer[K, S, E, R]{sender: sender{ack: options.Ack, inFlightMax: options.InFlightMax, handOver: refusedOf(options.Refused)}}
-	if err := p.open(&t.declaration, options.Name); err != nil {
+	if err := p.sender.open(&t.declaration, options.Name); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -175,11 +175,18 @@ func (p *Producer[K, S, E, R]) Send(ctx context.Context, k K, e E) error { retur
 
 // send is Send, of a named producer with a sequence, or with 0 with the next one.
 func (p *Producer[K, S, E, R]) send(ctx context.Context, sequence uint64, k K, e E) error {
-	if err := p.begin(ctx, sequence); err != nil {
-		return err
+	if !p.sender.ready() {
+		if err := p.sender.begin(ctx, sequence); err != nil {
+			return err
+		}
 	}
 	p.key, p.event = k, e
-	return p.put(ctx, unsafe.Pointer(&p.key), unsafe.Pointer(&p.event))
+	return p.sender.put(ctx, unsafe.Pointer(&p.key), unsafe.Pointer(&p.event))
+}
+
+// ready says that the next event can be put at once, as mostly; else begin comes before.
+func (p *sender) ready() bool {
+	return !p.closed && p.name == nil && p.refused.count.Load() < refusedMax
 }
 
 // begin makes ready for the next event.
@@ -196,7 +203,7 @@ func (p *sender) begin(ctx context.Context, sequence uint64) error {
 	return nil
 }
 
-// put sends the event that begin was called for.
+// put sends the event that is begun.
 func (p *sender) put(ctx context.Context, k, e unsafe.Pointer) error {
 	longer, key, hash, err := p.binding.encodeKey(p.scratch[:1], k)
 	p.scratch = longer
@@ -370,7 +377,7 @@ func (p *sender) fail(err error) {
 // Refused. If ctx ends, the rest stays in flight and the next Flush waits for it; the
 // error then matches ErrUnknownOutcome. After a FailedError it is not known which of
 // the events of that shard are there.
-func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error { return p.flush(ctx) }
+func (p *Producer[K, S, E, R]) Flush(ctx context.Context) error { return p.sender.flush(ctx) }
 
 func (p *sender) flush(ctx context.Context) error {
 	if p.closed {
@@ -401,7 +408,7 @@ func (p *sender) flush(ctx context.Context) error {
 // Progress is how many events were sent so far, and how many of those are settled:
 // acknowledged, refused, or lost to a failed shard. Events of one shard are settled in
 // the order of Send; of different shards in any order.
-func (p *Producer[K, S, E, R]) Progress() (sent, settled uint64) { return p.progress() }
+func (p *Producer[K, S, E, R]) Progress() (sent, settled uint64) { return p.sender.progress() }
 
 func (p *sender) progress() (sent, settled uint64) {
 	settled, _ = p.slot.Completed()
@@ -416,7 +423,7 @@ func (p *sender) progress() (sent, settled uint64) {
 // Close flushes, and gives back what the producer holds of the engine. Further calls
 // return ErrClosed, but a further Close nil. If not everything is settled when ctx
 // ends, Close returns as Flush does, and must be called again.
-func (p *Producer[K, S, E, R]) Close(ctx context.Context) error { return p.close(ctx) }
+func (p *Producer[K, S, E, R]) Close(ctx context.Context) error { return p.sender.close(ctx) }
 
 func (p *sender) close(ctx context.Context) error {
 	if p.closed {

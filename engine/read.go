@@ -16,32 +16,33 @@ const OnlyDurable ReadOption = 1
 
 // A lookup is a Get or View under way. It is reused.
 type lookup[K comparable, S any] struct {
-	free  *shard.FreeList
-	slot  *shard.Slot
-	key   K
-	block []byte
-	found bool
-	state S
-	view  func(*S)
-	err   error
+	sending sending
+	key     K
+	finding finding[S]
 }
 
 // Refused takes the error of the read.
-func (r *lookup[K, S]) Refused(_ int, _ uint16, _, _ []byte, err error) { r.err = err }
+func (r *lookup[K, S]) Refused(_ int, _ uint16, _, _ []byte, err error) { r.sending.refused = err }
 
 // Released gives a lookup back whose caller did not wait for its end.
 func (r *lookup[K, S]) Released() { r.release() }
 
 func (r *lookup[K, S]) release() {
 	var key K
-	var state S
-	r.key, r.state, r.found, r.view, r.err = key, state, false, nil, nil
-	r.free.Put(r.slot)
+	r.key, r.finding = key, finding[S]{}
+	r.sending.release()
+}
+
+// A finding is what a read has seen of a key.
+type finding[S any] struct {
+	found bool
+	state S
+	view  func(*S) // nil: a copy is wanted
 }
 
 // take runs on the shard: it copies the state, or shows it to the view. state is nil
 // for a key that has none.
-func (r *lookup[K, S]) take(codec *codec, clone func(*S) S, state *S) (err error) {
+func (r *finding[S]) take(codec *codec, clone func(*S) S, state *S) (err error) {
 	r.found = state != nil
 	switch {
 	case !r.found:
@@ -81,8 +82,13 @@ func recode[S any](codec *codec, state *S) (copied S, err error) {
 // OnlyDurable ErrNeverDurable in an engine that never syncs, and ErrReadOnly while the
 // partition comes to a shard that has no room for it.
 func (t *Table[K, S, E, R]) Get(ctx context.Context, k K, options ...ReadOption) (state S, ok bool, err error) {
-	err = t.read(ctx, k, nil, options, func(r *lookup[K, S]) { state, ok = r.state, r.found })
-	return state, ok, err
+	r, err := t.read(ctx, k, nil, options)
+	if err != nil {
+		return state, false, err
+	}
+	state, ok = r.finding.state, r.finding.found
+	r.release()
+	return state, ok, nil
 }
 
 // View calls f with the state of key k where it lies, without a copy, and returns
@@ -91,40 +97,38 @@ func (t *Table[K, S, E, R]) Get(ctx context.Context, k K, options ...ReadOption)
 // the engine. If ctx ends before View returns, f may still be called later. Errors:
 // those of Get, and ErrPanicked.
 func (t *Table[K, S, E, R]) View(ctx context.Context, k K, f func(s *S), options ...ReadOption) (ok bool, err error) {
-	err = t.read(ctx, k, f, options, func(r *lookup[K, S]) { ok = r.found })
-	return ok, err
+	r, err := t.read(ctx, k, f, options)
+	if err != nil {
+		return false, err
+	}
+	ok = r.finding.found
+	r.release()
+	return ok, nil
 }
 
-func (t *Table[K, S, E, R]) read(ctx context.Context, k K, view func(*S), options []ReadOption, done func(*lookup[K, S])) error {
-	b, err := t.bound()
-	if err != nil {
-		return err
-	}
+// read returns a lookup that has come to a good end, to be released.
+func (t *Table[K, S, E, R]) read(ctx context.Context, k K, view func(*S), options []ReadOption) (*lookup[K, S], error) {
 	ack := readAck(options)
-	if err := b.engine.admit(ctx, ack); err != nil {
-		return err
+	b, err := t.declaration.admitted(ctx, ack)
+	if err != nil {
+		return nil, err
 	}
 	r, err := lookupOf[K, S](b)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.key, r.view = k, view
-	if err := r.send(ctx, b, ack); err != nil {
+	r.key, r.finding.view = k, view
+	if err = r.sending.send(ctx, shard.KindRead, unsafe.Pointer(&r.key), nil, true, ack); err == nil {
+		completed := false
+		if err, completed = r.sending.wait(ctx, ack); !completed {
+			return nil, ctx.Err()
+		}
+	}
+	if err != nil {
 		r.release()
-		return err
+		return nil, err
 	}
-	err, completed := r.slot.Wait(ctx, b.engine.patience(ack))
-	if !completed {
-		return ctx.Err()
-	}
-	if err == nil {
-		err = r.err
-	}
-	if err == nil {
-		done(r)
-	}
-	r.release()
-	return err
+	return r, nil
 }
 
 func readAck(options []ReadOption) Ack {
@@ -139,23 +143,10 @@ func readAck(options []ReadOption) Ack {
 // lookupOf returns a lookup that is not in use.
 func lookupOf[K comparable, S any](b *binding) (*lookup[K, S], error) {
 	slot, err := b.engine.slot(&b.lookups, func(s *shard.Slot) shard.Sink {
-		return &lookup[K, S]{free: &b.lookups, slot: s}
+		return &lookup[K, S]{sending: sending{binding: b, free: &b.lookups, slot: s}}
 	})
 	if err != nil {
 		return nil, err
 	}
 	return slot.Sink.(*lookup[K, S]), nil
-}
-
-func (r *lookup[K, S]) send(ctx context.Context, b *binding, ack Ack) (err error) {
-	var hash uint64
-	block := append(r.block[:0], make([]byte, shard.BlockHeaderBytes)...)
-	if r.block, hash, err = b.appendOp(block, shard.KindRead, unsafe.Pointer(&r.key), nil); err != nil {
-		return err
-	}
-	shard.PutBlockHeader(r.block, r.slot.Arm(), 1, ack.level())
-	if err = b.engine.send(ctx, hash, r.block, true); err != nil {
-		r.slot.Disarm()
-	}
-	return err
 }

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/zeebo/xxh3"
 
@@ -71,13 +72,13 @@ func ReplayInto[K comparable, S, E, R any, K2 comparable, S2, E2, R2 any](
 		}
 		stored := m.Tables[id]
 		return id, func() (replaySender, error) {
-			decoder, err := from.changeDecoder(stored)
+			decoder, err := from.declaration.changeDecoder(stored)
 			if err != nil {
 				return nil, err
 			}
-			s := &replaySending[K, S, E, R, K2, S2, E2, R2]{convert: convert, decoder: decoder}
+			s := &replaySending[K, E, K2, S2, E2, R2]{convert: convert, decoder: decoder}
 			options := ProducerOptions[K2, E2]{Refused: func(K2, E2, error) { s.refused++ }}
-			if b, err := into.bound(); err == nil && b.engine.options.Sync == SyncNever {
+			if b, err := into.declaration.bound(); err == nil && b.engine.options.Sync == SyncNever {
 				options.Ack = Written
 			}
 			s.producer, err = into.Producer(options)
@@ -96,34 +97,39 @@ func (m *manifest) idOf(table string) (id uint16, err error) {
 	return 0, fmt.Errorf("keyfold: the store has no table %q", table)
 }
 
-type replaySending[K comparable, S, E, R any, K2 comparable, S2, E2, R2 any] struct {
-	decoder  *changeDecoder[K, S, E, R]
+type replaySending[K comparable, E any, K2 comparable, S2, E2, R2 any] struct {
+	decoder  *changeDecoder
+	key      K // of the change, as its event; here so that they do not escape
+	event    E
 	convert  func(Change[K, E]) (K2, E2, bool)
 	producer *Producer[K2, S2, E2, R2]
 	refused  uint64
 }
 
-func (s *replaySending[K, S, E, R, K2, S2, E2, R2]) send(ctx context.Context, c *shard.Change) (bool, error) {
+func (s *replaySending[K, E, K2, S2, E2, R2]) send(ctx context.Context, c *shard.Change) (bool, error) {
 	if c.Stamp == shard.StampTimer {
 		return false, nil
 	}
-	if err := s.decoder.decode(c); err != nil {
+	var key K
+	var event E
+	s.key, s.event = key, event
+	if err := s.decoder.decode(c, unsafe.Pointer(&s.key), unsafe.Pointer(&s.event)); err != nil {
 		return false, err
 	}
-	k, e, ok := s.convert(s.decoder.change)
+	k, e, ok := s.convert(changeOf(c, s.key, s.event))
 	if !ok {
 		return false, nil
 	}
 	return true, s.producer.Send(ctx, k, e)
 }
 
-func (s *replaySending[K, S, E, R, K2, S2, E2, R2]) flush(ctx context.Context) error {
+func (s *replaySending[K, E, K2, S2, E2, R2]) flush(ctx context.Context) error {
 	return s.producer.Flush(ctx)
 }
 
-func (s *replaySending[K, S, E, R, K2, S2, E2, R2]) refusals() uint64 { return s.refused }
+func (s *replaySending[K, E, K2, S2, E2, R2]) refusals() uint64 { return s.refused }
 
-func (s *replaySending[K, S, E, R, K2, S2, E2, R2]) close() {
+func (s *replaySending[K, E, K2, S2, E2, R2]) close() {
 	_ = s.producer.Close(context.Background())
 }
 

@@ -124,7 +124,7 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 	if source == nil {
 		return nil, errors.New("keyfold: Consume needs a source, and not nil")
 	}
-	return t.consume(ctx, options.Ack, &options.InFlightMax, func(records int) supply { return newSupply(source, &options, records) })
+	return t.declaration.consume(ctx, options.Ack, &options.InFlightMax, func(records int) supply { return newSupply(source, &options, records) })
 }
 
 // consume is Consume of what supply makes when it is told how many records to fill.

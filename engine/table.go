@@ -80,8 +80,8 @@ type Codec[T any] interface {
 // at a time; before Open and after Close its calls return ErrClosed. It is safe for
 // concurrent use.
 type Table[K comparable, S, E, R any] struct {
-	spec Spec[K, S, E, R]
-	declaration
+	spec        Spec[K, S, E, R]
+	declaration declaration
 }
 
 // NewTable declares a table. What is wrong with spec is an error of Open.
@@ -123,3 +123,11 @@ type Definition interface {
 	attach(e *Engine, id uint16) (attachment, error)
 	detach()
 }
+
+func (t *Table[K, S, E, R]) describe() (tableEntry, lifts, error) { return t.declaration.describe() }
+
+func (t *Table[K, S, E, R]) attach(e *Engine, id uint16) (attachment, error) {
+	return t.declaration.attach(e, id)
+}
+
+func (t *Table[K, S, E, R]) detach() { t.declaration.detach() }

@@ -178,7 +178,7 @@ type comparer interface {
 // difference says how the state or the times of a key differ in another store of the table;
 // nil if they do not.
 func (st *store) difference(other shard.Store, hash uint64, key []byte) *ReplayDifference {
-	b, their := st.keeper.binding, other.(*store)
+	b, their := st.program.binding, other.(*store)
 	mine, at := st.stateOf(hash, key)
 	theirs, atTheirs := their.stateOf(hash, key)
 	d := &ReplayDifference{Table: b.table.name, What: ReplayState}
@@ -238,12 +238,12 @@ func (f *timeForm) show(cell unsafe.Pointer) string {
 // differentAnswer compares what is remembered with the id of the event that both stores have
 // just done.
 func (st *store) differentAnswer(other shard.Store) *ReplayDifference {
-	x, y := &st.keeper.answered, &other.(*store).keeper.answered
+	x, y := &st.program.answered, &other.(*store).program.answered
 	if x.Lost == y.Lost && bytes.Equal(x.Bytes, y.Bytes) {
 		return nil
 	}
 	return &ReplayDifference{
-		Table: st.keeper.binding.table.name, What: ReplayIDs,
+		Table: st.program.binding.table.name, What: ReplayIDs,
 		First: fmt.Sprintf("the answer %x", x.Bytes), Second: fmt.Sprintf("the answer %x", y.Bytes),
 	}
 }
@@ -262,7 +262,7 @@ func (st *store) differentIDs(other shard.Store) *ReplayDifference {
 			continue
 		}
 		return &ReplayDifference{
-			Table: st.keeper.binding.table.name, What: ReplayIDs, First: showAnswer(id, a), Second: showAnswer(idTheirs, b),
+			Table: st.program.binding.table.name, What: ReplayIDs, First: showAnswer(id, a), Second: showAnswer(idTheirs, b),
 		}
 	}
 	return nil
@@ -304,7 +304,7 @@ func (st *store) differentOrigins(other shard.Store) *ReplayDifference {
 		return nil
 	}
 	return &ReplayDifference{
-		Table: st.keeper.binding.table.name, What: ReplayOrigins, First: fmt.Sprintf("%+v", mine), Second: fmt.Sprintf("%+v", theirs),
+		Table: st.program.binding.table.name, What: ReplayOrigins, First: fmt.Sprintf("%+v", mine), Second: fmt.Sprintf("%+v", theirs),
 	}
 }
 
@@ -339,14 +339,14 @@ func (b *binding) showState(s unsafe.Pointer) string {
 
 // eachKey calls yield for every key, with its hash, until it returns false.
 func (st *store) eachKey(yield func(hash uint64, key []byte) bool) {
-	routing := &st.keeper.binding.engine.routing
+	routing := &st.program.binding.engine.routing
 	st.slab.All(func(key []byte, _ unsafe.Pointer) bool { return yield(routing.Hash(key, routing.Seed), key) })
 }
 
 // digest is a sum over the keys and their states, in whatever order. Two programs that
 // encode states in the same way can be compared by it.
 func (st *store) digest() (sum uint64, err error) {
-	img, entry := st.keeper.image(nil), []byte(nil)
+	img, entry := st.program.image(nil), []byte(nil)
 	st.slab.All(func(key []byte, p unsafe.Pointer) bool {
 		if entry, err = img.appendEntry(entry[:0], key, st.at(p)); err != nil {
 			return false
