@@ -66,11 +66,13 @@ func (w *Writer) list() error {
 	return nil
 }
 
-// unsynced are the full segments that no sync has covered, oldest first, and the tail.
+// unsynced are the full segments that no sync has covered, oldest first, and the tail. They
+// are borrowed until the next call: one sync runs at a time.
 func (fs *files) unsynced() []openFile {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
-	return append(slices.Clone(fs.sealed), fs.tail)
+	fs.open = append(append(fs.open[:0], fs.sealed...), fs.tail)
+	return fs.open
 }
 
 func (fs *files) hasSealed() bool {

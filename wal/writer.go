@@ -57,6 +57,7 @@ type files struct {
 	mu     sync.Mutex
 	tail   openFile
 	sealed []openFile // full ones, to be synced, cut and closed
+	open   []openFile // memory of unsynced
 	// begun counts segments, listed those whose entry in the directory is durable.
 	begun, listed uint64
 	parent        bool // the entry of the generation's directory is durable
