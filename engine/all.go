@@ -63,8 +63,8 @@ func (b *binding) visit(ctx context.Context, s *shard.Shard, partitions []uint32
 
 // byShard lists partitions by the shard that owns them now.
 func (e *Engine) byShard(partitions []uint32) [][]uint32 {
-	out := make([][]uint32, len(e.shards()))
 	owners := e.route.Load().owner
+	out := make([][]uint32, len(e.shards())) // as they are behind the route: it names no others
 	for _, id := range partitions {
 		out[owners[id]] = append(out[owners[id]], id)
 	}

@@ -67,7 +67,8 @@ type HotKey struct {
 // shard that has stopped are the last that it had. A shard takes less than 100 µs for each
 // thousand partitions that it owns (BenchmarkStats), between two turns.
 func (e *Engine) Stats(ctx context.Context) (Stats, error) {
-	shards := e.shards()
+	owners := e.route.Load().owner
+	shards := e.shards() // as they are behind the route: it names no others
 	out := Stats{
 		At: time.Now(), TornBytes: e.recovery.TornBytes, Advice: e.operator.advice(),
 		Shards: make([]ShardStats, len(shards)), Failed: make([]error, len(shards)),
@@ -80,7 +81,7 @@ func (e *Engine) Stats(ctx context.Context) (Stats, error) {
 	for i, t := range e.manifest.Tables[:len(out.Tables)] {
 		out.Tables[i].Name = t.Name
 	}
-	for i, owner := range e.route.Load().owner {
+	for i, owner := range owners {
 		out.Partitions[i].Partition, out.Partitions[i].Shard = uint32(i), int(owner)
 	}
 	for i, s := range shards {
