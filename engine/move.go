@@ -25,7 +25,8 @@ var ErrTooBusy = shard.ErrTooBusy
 // other, as [RebalanceAutomatic] does for its own: each takes the time to copy and to log
 // the partition from those who call for others. With one a second, of 10,000 keys, their
 // p99 was what it was without. Once a move has begun it goes on when ctx
-// ends, and the error is that of ctx.
+// ends, and the error is that of ctx. If the disk fills up behind the point from which
+// nothing can be taken back, it waits for room, and the partition is refused as read-only.
 //
 // Errors that mean that nothing has changed: ErrClosed, ErrInside, that of ctx while
 // others move, ErrTooBusy, ErrReadOnly when the new shard has no room on the disk, a

@@ -673,6 +673,7 @@ var wholeSteps = []struct {
 	{1, "back up", (*whole).backUp},
 	{1, "restart", (*whole).restart},
 	{2, "die", (*whole).die},
+	{2, "fill", (*whole).fill},
 	{2, "stop soon", func(w *whole) error {
 		if !w.dying {
 			w.disk.StopAfter(w.disk.Ops() + w.random.IntN(60))
@@ -680,6 +681,47 @@ var wholeSteps = []struct {
 		}
 		return nil
 	}},
+}
+
+// fill has somebody take the rest of the disk while events come, and give it back: what is
+// refused meanwhile is not done, no shard fails, and everything goes on.
+func (w *whole) fill() error {
+	if err := w.flush(); err != nil {
+		return err
+	}
+	w.disk.SetCapacity(w.disk.Used() + 1 + w.random.Int64N(16<<10))
+	disk := w.disk // which a crash replaces
+	defer disk.SetCapacity(0)
+	steps := []func() error{
+		w.do, w.do, w.again, w.batch,
+		func() error { return w.ask((*engine.Engine).Snapshot) },
+		w.beginMove,
+	}
+	for range 1 + w.random.IntN(12) {
+		err := steps[w.random.IntN(len(steps))]()
+		var v violation
+		switch {
+		case errors.As(err, &v), err != nil && w.dying:
+			return err
+		case errors.Is(err, engine.ErrShardFailed):
+			return violated("a full disk has failed a shard: %w", err)
+		}
+	}
+	disk.SetCapacity(0)
+	w.now.Add(int64(time.Second)) // firings without room are put off for a moment
+	return w.settle()
+}
+
+// beginMove begins a move, which may have to wait for room, and goes on without it: what
+// comes for the partition meanwhile is refused.
+func (w *whole) beginMove() error {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	defer cancel()
+	err := w.engine.Move(ctx, w.random.IntN(clockPartitions), w.random.IntN(w.options.Shards))
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 func (w *whole) ask(what func(*engine.Engine, context.Context) error) error {
@@ -782,7 +824,7 @@ func (b *writer) Read(p []byte) (n int, err error) {
 // with everything acknowledged; an event with an id, or of a named stream, is there once, in
 // its order; what is due is fired when it is due; readers get what happened, and the log
 // folds to the same again; through crashes of every kind at any operation, crashes of
-// recoveries, moves, and other numbers of shards.
+// recoveries, moves, other numbers of shards, and disks that are full for a while.
 // Method: random lives against a model of all of it.
 func TestEverythingAtOnceAgreesWithAModel(t *testing.T) {
 	t.Parallel()
