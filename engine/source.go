@@ -124,26 +124,27 @@ func (t *Table[K, S, E, R]) Consume(ctx context.Context, source Source[K, E], op
 	if source == nil {
 		return nil, errors.New("keyfold: Consume needs a source, and not nil")
 	}
-	return t.declaration.consume(ctx, options.Ack, &options.InFlightMax, func(records int) supply { return newSupply(source, &options, records) })
+	return t.declaration.consume(ctx, func(records int) supply { return newSupply(source, &options, records) })
 }
 
-// consume is Consume of what supply makes when it is told how many records to fill.
-func (d *declaration) consume(ctx context.Context, ack Ack, inFlightMax *int, newSupply func(records int) supply) (*Feed, error) {
+// consume is Consume of a supply, which is made for so many records.
+func (d *declaration) consume(ctx context.Context, newSupply func(records int) supply) (*Feed, error) {
 	b, err := d.bound()
 	if err != nil {
 		return nil, err
 	}
-	if err := b.engine.admit(ctx, ack); err != nil {
-		return nil, err
-	}
-	if err := completeInFlight(inFlightMax); err != nil {
-		return nil, err
-	}
 	shards := b.engine.shards()
+	source := newSupply(min(pollRecords*len(shards), pollRecordsMax))
+	if err := b.engine.admit(ctx, source.ack); err != nil {
+		return nil, err
+	}
+	if err := completeInFlight(&source.inFlightMax); err != nil {
+		return nil, err
+	}
 	home := int(b.engine.sources.Add(1)-1) % len(shards)
 	r := &reader{
 		binding: b,
-		supply:  newSupply(min(pollRecords*len(shards), pollRecordsMax)),
+		supply:  source,
 		home:    home,
 		feed:    &Feed{engine: b.engine, shard: shards[home], ended: make(chan struct{})},
 		scratch: make([]byte, 1),
@@ -161,7 +162,7 @@ func (d *declaration) consume(ctx context.Context, ack Ack, inFlightMax *int, ne
 		return nil, err
 	}
 	if b.dense && b.form.InRows() {
-		r.own = shard.NewRows(b.form, r.supply.count, r.feed.outlets[home].slot.Stream(), ack.level())
+		r.own = shard.NewRows(b.form, r.supply.count, r.feed.outlets[home].slot.Stream(), source.ack.level())
 	}
 	if err := r.feed.shard.Attach(context.WithoutCancel(ctx), r); err != nil {
 		r.End(err)
