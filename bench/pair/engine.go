@@ -29,7 +29,7 @@ type Options struct {
 	// Producers is how many goroutines send; each has its own part of the keys. It is 1
 	// with sources.
 	Producers int
-	// Layer is what the table has beyond keys and states. Once goes with Batch.
+	// Layer is what the table has beyond keys and states. Once goes with Batch and Call.
 	Layer Layer
 	// InFlight is how many events of a producer may be unacknowledged; 0 is what the
 	// engine chooses.
@@ -47,6 +47,9 @@ const (
 	Producer Door = "producer"
 	// Batch sends from another goroutine, in batches that are waited for.
 	Batch Door = "batch"
+	// Call sends from another goroutine, one event after the other, each when the one before
+	// was answered.
+	Call Door = "call"
 )
 
 // Doors are those that stream.
@@ -58,7 +61,7 @@ const ProducersMax = 256
 // Check says what is wrong with the options.
 func (o *Options) Check() error {
 	switch {
-	case o.Door != Batch && !slices.Contains(Doors(), o.Door):
+	case o.Door != Batch && o.Door != Call && !slices.Contains(Doors(), o.Door):
 		return fmt.Errorf("pair: unknown door %q; there are %v", o.Door, Doors())
 	case o.Producers < 1 || o.Producers > ProducersMax:
 		return fmt.Errorf("pair: the count of producers must lie between 1 and %d, not %d", ProducersMax, o.Producers)
@@ -66,8 +69,8 @@ func (o *Options) Check() error {
 		return fmt.Errorf("pair: an event has at least %d bytes, not %d", limit.EventBytes, o.Store.EventBytes)
 	case o.Layer.check(o) != nil:
 		return o.Layer.check(o)
-	case o.Door == Batch && o.Producers != 1:
-		return errors.New("pair: batches are sent by one goroutine")
+	case (o.Door == Batch || o.Door == Call) && o.Producers != 1:
+		return errors.New("pair: calls and batches are sent by one goroutine")
 	case o.Door == Source && o.Producers != 1:
 		return fmt.Errorf("pair: shards read their sources themselves: producers need the door %s", Producer)
 	case o.InFlight < 0:
@@ -165,6 +168,8 @@ func (e *engineSide[E]) feedBy(o *Options, s stream[E], keys int) (err error) {
 		e.feed = newSources(e, o, s)
 	case Batch:
 		e.feed = newBatches(e, s, o.Layer == Once)
+	case Call:
+		e.feed = &calls[E]{side: e, all: s, once: o.Layer == Once}
 	default:
 		e.feed, err = newSenders(e, o, s)
 	}

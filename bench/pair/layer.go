@@ -2,7 +2,6 @@ package pair
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -21,7 +20,7 @@ type Layer string
 const (
 	NoLayer Layer = ""
 	Once    Layer = "once"     // events have ids, of which a partition remembers OnceIDs
-	Named   Layer = "name"     // the producers have names
+	Named   Layer = "name"     // the producers or sources have names
 	Timer   Layer = "timer"    // each event sets the timer of its key, which is not due
 	Idle    Layer = "idle"     // keys have an idle time, which none comes to the end of
 	KeepLog Layer = "keep-log" // of KeepBytes
@@ -50,8 +49,10 @@ func (l Layer) check(o *Options) error {
 		return nil
 	case o.Store.EventBytes > limit.EventBytes:
 		return fmt.Errorf("pair: tables with layers have events of %d bytes", limit.EventBytes)
-	case (l == Once) != (o.Door == Batch):
-		return errors.New("pair: events have ids in batches, and only there")
+	case (l == Once) != (o.Door == Batch || o.Door == Call):
+		return errors.New("pair: events have ids in calls and batches, and only there")
+	case l == Named && o.Store.Ack != "durable":
+		return errors.New("pair: what has a name needs the ack durable")
 	}
 	return nil
 }
@@ -94,12 +95,10 @@ func newBatches[E any](e *engineSide[E], s stream[E], once bool) *batches[E] {
 }
 
 func (f *batches[E]) pass(ctx context.Context) error {
-	var id engine.EventID
 	for i := range f.all.keys {
 		if f.once {
 			f.next++
-			binary.LittleEndian.PutUint64(id[:], f.next)
-			f.side.table.PutOnce(f.batch, id, f.all.keys[i], f.all.events[i], nil)
+			f.side.table.PutOnce(f.batch, idOf(f.next), f.all.keys[i], f.all.events[i], nil)
 		} else {
 			f.side.table.Put(f.batch, f.all.keys[i], f.all.events[i], nil)
 		}

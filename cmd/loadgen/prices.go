@@ -24,7 +24,7 @@ type pricesCommand struct {
 	Events count    `default:"2M" help:"How many events a pass has. They lie in memory (${default})."`
 	Seed   uint64   `default:"42" help:"The same seed gives the same events (${default})."`
 	Rounds int      `default:"7" help:"How many passes are measured, after one that is not (${default})."`
-	Only   []string `placeholder:"timer,idle" help:"Which layers; by default all: ids, name, timer, idle, keep-log, changes, states."`
+	Only   []string `placeholder:"timer,idle" help:"Which layers; by default all: name, timer, idle, keep-log, changes and states beside a producer, source-name beside a source, call-ids beside calls, batch-ids beside batches."`
 	Dir    string   `type:"path" help:"An existing directory, on the disk that is to be measured, for files that are removed at the end. By default that of temporary files."`
 	JSON   string   `name:"json" type:"path" placeholder:"FILE" help:"Store the result as JSON."`
 }
@@ -42,7 +42,7 @@ type good struct {
 
 // goods are all of them, each behind what it is beside.
 func goods() []good {
-	const plain, batch = "producer", "batch"
+	const plain, source, call, batch = "producer", "source", "call", "batch"
 	stream := func(name string, layer pair.Layer, of string) good {
 		return good{name, plain, layer, pair.Producer, durableAck, "10ms", of}
 	}
@@ -54,8 +54,12 @@ func goods() []good {
 		stream("keep-log", pair.KeepLog, ""),
 		stream("changes", pair.Changes, ""),
 		stream("states", pair.States, ""),
+		{source, "", pair.NoLayer, pair.Source, durableAck, "10ms", "key"},
+		{"source-name", source, pair.Named, pair.Source, durableAck, "10ms", ""},
+		{call, "", pair.NoLayer, pair.Call, "applied", "10ms", "key"},
+		{"call-ids", call, pair.Once, pair.Call, "applied", "10ms", "id"},
 		{batch, "", pair.NoLayer, pair.Batch, "written", "10ms", "key"},
-		{"ids", batch, pair.Once, pair.Batch, "written", "10ms", "id"},
+		{"batch-ids", batch, pair.Once, pair.Batch, "written", "10ms", "id"},
 	}
 }
 
@@ -87,6 +91,17 @@ func (c *pricesCommand) chosen() ([]good, error) {
 		}
 	}
 	return list, nil
+}
+
+// callShare is what part of the events of a pass calls make, which take so much longer.
+const callShare = 8
+
+// few is the stream of the calls.
+func (c *pricesCommand) few() workload.Generated {
+	flags := c.contest()
+	g := flags.generated()
+	g.Events = max(1, g.Events/callShare)
+	return g
 }
 
 // contest are the flags as those of other contests.
@@ -135,6 +150,10 @@ func (c *pricesCommand) measure(p *process, dir string, list []good, r *report.R
 	if err != nil {
 		return err
 	}
+	few, err := newArena(dir, c.few())
+	if err != nil {
+		return err
+	}
 	var all []pair.Contestant
 	defer func() { err = errors.Join(err, closeAll(all)) }()
 	before := make([]pair.Sizes, len(list))
@@ -142,7 +161,11 @@ func (c *pricesCommand) measure(p *process, dir string, list []good, r *report.R
 		o := flags.options()
 		o.Store = store.Options{Shards: o.Store.Shards, Ack: g.ack, Sync: g.sync, EventBytes: limit.EventBytes}
 		o.Door, o.Layer = g.door, g.layer
-		next, err := a.openEngine(p.ctx, g.name, o)
+		from := a
+		if g.door == pair.Call {
+			from = few
+		}
+		next, err := from.openEngine(p.ctx, g.name, o)
 		if err != nil {
 			return fmt.Errorf("%s: %w", g.name, err)
 		}

@@ -22,16 +22,21 @@ func TestPricesAreThoseOfEveryLayer(t *testing.T) {
 	if err != nil || len(got.Prices) != len(goods()) || len(got.Samples) != 2*len(goods()) {
 		t.Fatalf("%+v, %v", got, err)
 	}
+	plain := map[string]float64{} // bytes of log of an event
 	for _, p := range got.Prices {
 		if p.Nanos.Median <= 0 || p.LogBytes < 32 || p.Of != "" && p.Bytes <= 0 || (p.Beside == "") != (p.MoreNanos.Median == 0) {
 			t.Errorf("%+v", p)
+		}
+		plain[p.Name] = p.LogBytes
+		if more := p.LogBytes - plain[p.Beside]; p.Beside != "" && (more > 15) != (strings.Contains(p.Name, "ids") || strings.Contains(p.Name, "name")) {
+			t.Errorf("%s logs %.1f bytes an event more than %s", p.Name, more, p.Beside)
 		}
 	}
 	if r := loadgen(t, "", "report", result, "-o", page); r.code != exitFine {
 		t.Errorf("%+v", r)
 	}
 	text, err := os.ReadFile(page)
-	for _, want := range []string{"## Prices of the layers", "ids, beside batch", "changes, beside producer", " B an id", " B a timer"} {
+	for _, want := range []string{"## Prices of the layers", "batch-ids, beside batch", "call-ids, beside call", "source-name, beside source", "changes, beside producer", " B an id", " B a timer"} {
 		if err != nil || !strings.Contains(string(text), want) {
 			t.Errorf("%v, no %q", err, want)
 		}
@@ -39,7 +44,7 @@ func TestPricesAreThoseOfEveryLayer(t *testing.T) {
 }
 
 func TestPricesOfSomeLayersAreMeasuredBesideWhatTheyNeed(t *testing.T) {
-	r := loadgen(t, "", "prices", "--keys=100", "--events=1k", "--rounds=1", "--only=ids")
+	r := loadgen(t, "", "prices", "--keys=100", "--events=1k", "--rounds=1", "--only=batch-ids")
 	if r.code != exitFine || !strings.Contains(r.out, "batch") || strings.Contains(r.out, "timer") {
 		t.Errorf("%+v", r)
 	}
