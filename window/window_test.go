@@ -131,3 +131,36 @@ func TestEventThatComesLateGoesWhereItBelongs(t *testing.T) {
 		t.Errorf("%+v, %v, %v", w, ended, ok)
 	}
 }
+
+// Goal: what is at the end of a window does not belong to it any more, and what is a
+// nanosecond before does; the deadline is that end. The count of what came late lasts.
+func TestWindowsEndAtTheirDeadlines(t *testing.T) {
+	at := func(seconds int64) time.Time { return time.Unix(seconds, 0) }
+	var s window.Session[int64]
+	s.Add(at(100), gap)
+	s.Add(at(105), gap)
+	if end := s.Deadline(gap); !end.Equal(at(115)) {
+		t.Errorf("a session of 100 and 105 ends at %v", end.Unix())
+	}
+	if _, ended := s.End(at(115).Add(-1), gap); ended {
+		t.Error("it has ended before that")
+	}
+	if old, ended := s.Add(at(115), gap); !ended || old.Events != 2 || s.Events != 1 {
+		t.Errorf("%+v, %v; %+v", old, ended, s)
+	}
+	var w window.Tumbling[int64]
+	w.Add(at(60), width)
+	w.Add(at(59), width)
+	if end := w.Deadline(width); !end.Equal(at(120)) {
+		t.Errorf("a window from 60 on ends at %v", end.Unix())
+	}
+	if _, ended := w.End(at(120).Add(-1), width); ended {
+		t.Error("it has ended before that")
+	}
+	if old, ended := w.End(at(120), width); !ended || old.Events != 1 || old.Late != 1 || w.Late != 1 || w.Events != 0 {
+		t.Errorf("%+v, %v; %+v", old, ended, w)
+	}
+	if old, ended, ok := w.Add(at(120), width); ended || !ok || w.Start != at(120).UnixNano() || w.Late != 1 {
+		t.Errorf("%+v, %v, %v; %+v", old, ended, ok, w)
+	}
+}
