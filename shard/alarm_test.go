@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"slices"
 	"testing"
@@ -310,6 +311,9 @@ func TestPartitionThatMovesIsFiredByItsOwnerOnly(t *testing.T) {
 	if r.settle(); len(r.idsOf(0)) != 3 {
 		t.Fatalf("%x", r.idsOf(0))
 	}
+	if record := appendFiring(nil, 0, &Firing{Key: []byte("0a"), What: FiringTimer}); !bytes.HasSuffix(p.watch.records, record) {
+		t.Fatalf("the new owner would get %x, without the firing %x", p.watch.records, record)
+	}
 	p.watch.cut = true
 	r.alarm.enroll(p)
 	r.accept(bell("0c", 5500)) // claimed before the cut
@@ -328,16 +332,61 @@ func TestPartitionThatMovesIsFiredByItsOwnerOnly(t *testing.T) {
 	}
 }
 
+// Goal: whoever moved the clock can wait until all that is due was fired, and not less. Method:
+// the shard is stepped, and fires one of each partition in a turn.
 func TestWhoeverMovedTheClockCanWaitForWhatIsDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := running(t, withBells)
+		r := newRig(t, withBells)
 		for i := range 200 {
-			r.send(Durable, bell(fmt.Sprintf("%d-%d", i%4, i), 5000))
+			r.accept(bell(fmt.Sprintf("%d-%d", i%4, i), 5000))
 		}
-		synctest.Wait()
 		r.time = 5000
-		if err := r.Fired(context.Background()); err != nil || r.counters.timers != 200 {
-			t.Fatalf("%d firings, %v", r.counters.timers, err)
+		var err error
+		over := false
+		go func() {
+			err = r.Fired(context.Background())
+			over = true
+		}()
+		for turns := 0; ; turns++ {
+			synctest.Wait()
+			if over {
+				if err != nil || r.counters.timers != 200 || turns < 50 {
+					t.Fatalf("behind %d turns: %d firings, %v", turns, r.counters.timers, err)
+				}
+				return
+			}
+			r.turn()
 		}
 	})
+}
+
+// Goal: the queue always begins with what is due first, and a partition is in it once, or not
+// at all. Method: random times of some partitions, among them none; a look at all of them
+// behind each.
+func TestQueueOfAnAlarmBeginsWithWhatIsDueFirst(t *testing.T) {
+	random := rand.New(rand.NewPCG(1, 0)) // the same times in each run
+	var a alarm
+	parts := make([]Partition, 40)
+	for i := range parts {
+		parts[i].due = Never
+	}
+	for step := range 20_000 {
+		p, due := &parts[random.IntN(len(parts))], int64(Never)
+		if random.IntN(3) > 0 {
+			due = random.Int64N(1000)
+		}
+		a.set(p, due)
+		first, count := int64(Never), 0
+		for i := range parts {
+			if first = min(first, parts[i].due); parts[i].due != Never {
+				count++
+			}
+			if place := int(parts[i].place); (place > 0) != (parts[i].due != Never) || place > 0 && a.queue[place-1] != &parts[i] {
+				t.Fatalf("step %d: a partition that is due at %d has place %d", step, parts[i].due, place)
+			}
+		}
+		if len(a.queue) != count || a.due() != first {
+			t.Fatalf("step %d: %d in the queue, the first one due at %d; want %d, %d", step, len(a.queue), a.due(), count, first)
+		}
+	}
 }
