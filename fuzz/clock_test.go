@@ -20,6 +20,7 @@ import (
 type clockwork struct {
 	options   engine.Options
 	once      engine.Once // of the plain table
+	version   uint32      // of both tables
 	disk      *crashfs.FS
 	now       atomic.Int64
 	engine    *engine.Engine
@@ -51,7 +52,7 @@ func newClockworkWith(once engine.Once) *clockwork {
 // declare makes the tables.
 func (w *clockwork) declare() {
 	w.plain = engine.NewTable(engine.Spec[string, watched, alarm, uint64]{
-		Name: "plain", TTL: ttls[0], Once: w.once,
+		Name: "plain", Version: w.version, Upgrades: upgrades[watched](w.version), TTL: ttls[0], Once: w.once,
 		Check: func(_ *engine.Context[string], _ *watched, a alarm) error { return a.check() },
 		Apply: func(c *engine.Context[string], s *watched, a alarm) uint64 {
 			return s.apply(c, w, 0, a)
@@ -60,7 +61,7 @@ func (w *clockwork) declare() {
 		OnExpire: func(c *engine.Context[string], s *watched) { s.onExpire(c, w, 0) },
 	})
 	w.words = engine.NewTable(engine.Spec[string, worded, alarm, uint64]{
-		Name: "words", TTL: ttls[1],
+		Name: "words", Version: w.version, Upgrades: upgrades[worded](w.version), TTL: ttls[1],
 		Check: func(_ *engine.Context[string], _ *worded, a alarm) error { return a.check() },
 		Apply: func(c *engine.Context[string], s *worded, a alarm) uint64 {
 			s.Text = strings.Repeat("x", int(a.Milliseconds&15))
@@ -69,6 +70,22 @@ func (w *clockwork) declare() {
 		OnTimer:  func(c *engine.Context[string], s *worded) { s.Text = "timer"; s.Watched.onTimer(c, w, 1) },
 		OnExpire: func(c *engine.Context[string], s *worded) { s.Text = "kept"; s.Watched.onExpire(c, w, 1) },
 	})
+}
+
+// upgrades are the ladder to a version. A step takes events of its own version only.
+func upgrades[S any](version uint32) (all []engine.Upgrade) {
+	for from := range version {
+		all = append(all,
+			engine.UpgradeState(from, from+1, func(s S) (S, error) { return s, nil }),
+			engine.UpgradeEvent(from, from+1, func(a alarm) (alarm, error) {
+				if a.Version != from {
+					return a, violated("an event of version %d is lifted from %d to %d", a.Version, from, from+1)
+				}
+				a.Version = from + 1
+				return a, nil
+			}))
+	}
+	return all
 }
 
 func (a alarm) check() error {
@@ -80,7 +97,10 @@ func (a alarm) check() error {
 
 func (s *watched) apply(c *engine.Context[string], w *clockwork, table int, a alarm) uint64 {
 	s.Events++
-	s.link(c.Sequence(), a.Number)
+	if s.link(c.Sequence(), a.Number); a.Version != w.version {
+		s.link(c.Sequence(), uint64(a.Version)) // so that the state is not what it should be
+	}
+	a.Version = 0
 	switch {
 	case a.Milliseconds > 0:
 		c.SetTimer(c.Now().Add(time.Duration(a.Milliseconds) * time.Millisecond))
@@ -133,6 +153,8 @@ func (s *watched) onExpire(c *engine.Context[string], w *clockwork, table int) {
 // on is a clockwork on what a crash has left, with the same past.
 func (w *clockwork) on(disk *crashfs.FS) *clockwork {
 	c := newClockworkWith(w.once)
+	c.version = w.version
+	c.declare()
 	c.chronicle.hides = w.chronicle.hides
 	c.options, c.disk, c.timeMax = w.options, disk, w.timeMax
 	c.now.Store(w.now.Load())

@@ -40,6 +40,7 @@ type alarm struct {
 	Panic        bool
 	Refuse       bool   // Check does
 	Number       uint64 // of those that a test tells apart
+	Version      uint32 // of the table, under which it was sent or to which it was lifted
 }
 
 // A watched is the state of a key: how much has happened to it, and of what.

@@ -119,9 +119,9 @@ func (w *whole) do() error {
 	var sequence uint64
 	var err error
 	if p.table == 0 {
-		sequence, err = w.plain.Do(ctx, p.key, p.alarm, ack)
+		sequence, err = w.plain.Do(ctx, p.key, w.present(p), ack)
 	} else {
-		sequence, err = w.words.Do(ctx, p.key, p.alarm, ack)
+		sequence, err = w.words.Do(ctx, p.key, w.present(p), ack)
 	}
 	return w.answered(p, sequence, ack, err)
 }
@@ -136,7 +136,7 @@ func (w *whole) again() error {
 		w.ids = append(w.ids, p)
 	}
 	p, ack := w.ids[max(0, len(w.ids)-1-w.random.IntN(20))], w.ack()
-	sequence, err := w.plain.DoOnce(ctx, p.id, p.key, p.alarm, ack)
+	sequence, err := w.plain.DoOnce(ctx, p.id, p.key, w.present(p), ack)
 	return w.answered(p, sequence, ack, err)
 }
 
@@ -151,13 +151,13 @@ func (w *whole) batch() error {
 		posts[i] = p
 		switch {
 		case p.table == 1:
-			w.words.Put(b, p.key, p.alarm, &results[i])
+			w.words.Put(b, p.key, w.present(p), &results[i])
 		case w.random.IntN(2) == 0:
-			w.plain.Put(b, p.key, p.alarm, &results[i])
+			w.plain.Put(b, p.key, w.present(p), &results[i])
 		default:
 			p.id = engine.EventIDOf(fmt.Sprint(p.alarm.Number))
 			w.ids = append(w.ids, p)
-			w.plain.PutOnce(b, p.id, p.key, p.alarm, &results[i])
+			w.plain.PutOnce(b, p.id, p.key, w.present(p), &results[i])
 		}
 	}
 	_ = b.Do(ctx, ack) // each result has its error
@@ -240,7 +240,7 @@ func (w *whole) send() error {
 			s.posts = append(s.posts, w.make(0, sent, uint64(len(s.posts)+1)))
 		}
 		p := s.posts[s.next-1]
-		if err := s.producer.SendAt(ctx, s.next, p.key, p.alarm); err != nil {
+		if err := s.producer.SendAt(ctx, s.next, p.key, w.present(p)); err != nil {
 			return judgeSending(err)
 		}
 		s.next++
@@ -306,13 +306,14 @@ func (w *whole) hangUp() error {
 
 // A reel is the named source, with the first posts of the tape. It belongs to a shard.
 type reel struct {
-	posts []*post
-	at    int
+	posts   []*post
+	at      int
+	present func(*post) alarm
 }
 
 func (r *reel) Poll(records []engine.Record[string, alarm]) (n int, err error) {
 	for ; n < min(len(records), 5) && r.at < len(r.posts); n++ {
-		records[n] = engine.Record[string, alarm]{Key: r.posts[r.at].key, Event: r.posts[r.at].alarm}
+		records[n] = engine.Record[string, alarm]{Key: r.posts[r.at].key, Event: r.present(r.posts[r.at])}
 		r.at++
 	}
 	if r.at >= len(r.posts) {
@@ -333,9 +334,9 @@ func (w *whole) feed() error {
 	for range w.random.IntN(10) {
 		w.tape = append(w.tape, w.make(1, given, uint64(len(w.tape)+1)))
 	}
-	var source engine.Source[string, alarm] = &reel{posts: w.tape}
+	var source engine.Source[string, alarm] = &reel{posts: w.tape, present: w.present}
 	if w.random.IntN(2) == 0 {
-		source = &resumableReel{reel{posts: w.tape}}
+		source = &resumableReel{reel{posts: w.tape, present: w.present}}
 	}
 	var mu sync.Mutex // guards refused
 	var refused error
@@ -475,6 +476,10 @@ func readBack[S any](w *whole, i int, table *engine.Table[string, S, alarm, uint
 		if _, twice := r.seen[c.Partition][c.Sequence]; twice {
 			return violated("partition %d: change %d comes twice", c.Partition, c.Sequence)
 		}
+		if !c.Timer && c.Event.Version != w.version {
+			return violated("partition %d: change %d has version %d, and the table %d", c.Partition, c.Sequence, c.Event.Version, w.version)
+		}
+		c.Event.Version = 0
 		r.seen[c.Partition][c.Sequence] = c
 	}
 	r.at = changes.Position()
@@ -598,9 +603,25 @@ func (w *whole) restart() error {
 		return mustNotHang(err)
 	}
 	w.raise()
+	w.deploy()
 	w.options.Shards = 1 + w.random.IntN(4)
 	w.now.Add(w.random.Int64N(int64(time.Second)))
 	return w.reopenedWhole()
+}
+
+// deploy has the tables go on in the next version, now and then.
+func (w *whole) deploy() {
+	if w.random.IntN(3) == 0 {
+		w.version++
+		w.declare()
+	}
+}
+
+// present is an event as the present version of its table sends it.
+func (w *whole) present(p *post) alarm {
+	a := p.alarm
+	a.Version = w.version
+	return a
 }
 
 // raise says that all that was answered is durable.
@@ -623,6 +644,7 @@ func (w *whole) die() error {
 		}
 	}
 	w.now.Add(w.random.Int64N(int64(300 * time.Millisecond)))
+	w.deploy()
 	if w.random.IntN(3) == 0 {
 		w.disk.StopAfter(w.random.IntN(80))
 		_ = w.open() // it fails, or is stopped when it is done
@@ -790,6 +812,8 @@ func (w *whole) refold() error {
 	ctx, cancel := patiently()
 	defer cancel()
 	again := newClockworkWith(w.once)
+	again.version = w.version
+	again.declare()
 	again.chronicle.deaf = true
 	o := w.options
 	o.Environment = &seam.Environment{FS: w.disk, Now: w.now.Load, Seed: hashSeed, Hash: timeHash}
@@ -824,7 +848,8 @@ func (b *writer) Read(p []byte) (n int, err error) {
 // with everything acknowledged; an event with an id, or of a named stream, is there once, in
 // its order; what is due is fired when it is due; readers get what happened, and the log
 // folds to the same again; through crashes of every kind at any operation, crashes of
-// recoveries, moves, other numbers of shards, and disks that are full for a while.
+// recoveries, moves, other numbers of shards, disks that are full for a while, and newer
+// versions of the tables, to which each event is lifted from its own.
 // Method: random lives against a model of all of it.
 func TestEverythingAtOnceAgreesWithAModel(t *testing.T) {
 	t.Parallel()
