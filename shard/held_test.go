@@ -298,7 +298,7 @@ func TestShardThatFailsDuringAMoveTakesNothingAlong(t *testing.T) {
 					p.Fatalf("%s: a call with ack %d has no answer", what, c.ack)
 				}
 			}
-			for i, st := range p.streams {
+			for i, st := range p.streams[:len(p.shards)] {
 				if n, err := st.slot.Completed(); n != st.sent {
 					p.Fatalf("%s: the stream of shard %d with ack %d was told of %d events of %d, %v", what, i, st.ack, n, st.sent, err)
 				}
@@ -413,13 +413,13 @@ func TestPartitionThatNobodyHasAnyMoreIsRefused(t *testing.T) {
 		}
 		old := before.shards[1].cfg
 		old.Log.FS = before.disk.Crash(crashfs.Model{})
-		stale, err := Recover(old, pairOwned()[1], nil)
+		stale, err := Recover(old, pairOwned(2)[1], nil)
 		if err != nil {
 			p.Fatal(err)
 		}
 		cfg := p.shards[0].cfg
 		cfg.Log.FS = p.disk.Crash(crashfs.Model{})
-		state, err := Recover(cfg, pairOwned()[0], nil)
+		state, err := Recover(cfg, pairOwned(2)[0], nil)
 		if err != nil {
 			p.Fatal(err)
 		}

@@ -12,14 +12,14 @@ import (
 	"github.com/keyfold/keyfold/internal/ring"
 )
 
-// A pair is two shards on one disk between which partitions move, driven by hand like a
+// A pair is two shards, or some more, on one disk between which partitions move, driven by hand like a
 // rig. It lives in a bubble of synctest: the mover is a goroutine, and does what it can
 // between two steps of the driver.
 type pair struct {
 	testing.TB
 	disk   *crashfs.FS
 	time   int64
-	shards [2]*rig
+	shards []*rig
 	mover  Mover
 	route  pairRoute
 	known  [2]pairRoute // by two producers
@@ -27,7 +27,7 @@ type pair struct {
 	sent   [rigPartitions][]uint64 // ids, in the order they were admitted
 	calls  []scripted
 	// streams get every other block to their shard; nil: calls get all.
-	streams [2]*pairStream
+	streams [pairShardsMax]*pairStream
 	moves   int
 	// together is how many partitions have moved beside others.
 	together int
@@ -39,10 +39,15 @@ type pair struct {
 // A pairRoute says who owns each partition, and what version the inboxes have.
 type pairRoute struct {
 	owner    [rigPartitions]int
-	versions [2]uint16
+	versions [pairShardsMax]uint16
 }
 
-func pairOwned() [2][]uint32 { return [2][]uint32{{0, 1}, {2, 3}} }
+const pairShardsMax = 4
+
+// pairOwned says which partitions each of so many shards begins with.
+func pairOwned(shards int) [][]uint32 {
+	return map[int][][]uint32{2: {{0, 1}, {2, 3}}, 3: {{0}, {1, 2}, {3}}, 4: {{0}, {1}, {2}, {3}}}[shards]
+}
 
 func (p *pair) config(i int) Config {
 	r := &rig{disk: p.disk}
@@ -56,13 +61,13 @@ func (p *pair) config(i int) Config {
 }
 
 func newPair(tb testing.TB, change ...func(*Config)) (*pair, error) {
-	return createPair(tb, crashfs.New(), change...)
+	return createPair(tb, crashfs.New(), 2, change...)
 }
 
-func createPair(tb testing.TB, disk *crashfs.FS, change ...func(*Config)) (*pair, error) {
-	p := &pair{TB: tb, disk: disk, time: 1000, watcher: &watcher{}}
+func createPair(tb testing.TB, disk *crashfs.FS, shards int, change ...func(*Config)) (*pair, error) {
+	p := &pair{TB: tb, disk: disk, time: 1000, shards: make([]*rig, shards), watcher: &watcher{}}
 	slots := &Slots{}
-	for i, owned := range pairOwned() {
+	for i, owned := range pairOwned(shards) {
 		cfg := p.config(i)
 		cfg.Slots = slots
 		for _, f := range change {
@@ -94,11 +99,11 @@ func (p *pair) assume(i int, cfg Config, state *State) error {
 
 // reopen makes a pair of what is on disk.
 func (p *pair) reopen(disk *crashfs.FS) (*pair, error) {
-	next := &pair{TB: p.TB, disk: disk, time: p.time, next: p.next, watcher: &watcher{}}
+	next := &pair{TB: p.TB, disk: disk, time: p.time, next: p.next, shards: make([]*rig, len(p.shards)), watcher: &watcher{}}
 	var states []*State
 	var cfgs []Config
 	slots := &Slots{}
-	for i, owned := range pairOwned() {
+	for i, owned := range pairOwned(len(p.shards)) {
 		cfg := p.shards[i].cfg
 		cfg.Log.FS, cfg.Slots = disk, slots
 		cfg.Clock = func() int64 { return next.time }
@@ -224,14 +229,14 @@ func (st *pairStream) look() {
 	}
 }
 
-// move begins to move partitions to the other shard, those that the first one's owner
-// has, unless a move is under way.
+// move begins to move partitions to the other shard, or one of the others, those that the
+// first one's owner has, unless a move is under way.
 func (p *pair) move(partitions ...uint32) {
 	if p.moved != nil {
 		return
 	}
 	from := p.route.owner[partitions[0]]
-	to := 1 - from
+	to := (from + 1 + int(p.next)%(len(p.shards)-1)) % len(p.shards)
 	partitions = slices.DeleteFunc(partitions, func(id uint32) bool { return p.route.owner[id] != from })
 	p.together += len(partitions) - 1
 	moved := make(chan error, 1)
@@ -288,7 +293,7 @@ func (p *pair) turn(r *rig) (busy bool) {
 	return busy
 }
 
-// settle makes turns of both shards until nothing is left to do.
+// settle makes turns of all shards until nothing is left to do.
 func (p *pair) settle() {
 	p.Helper()
 	for range 20_000 {
@@ -395,7 +400,7 @@ func (p *pair) live(random *rand.Rand, n int) {
 	keys := [rigPartitions][]string{{"0a", "0b"}, {"1a"}, {"2a", "2b"}, {"3a"}}
 	key := func() string { k := keys[random.IntN(rigPartitions)]; return k[random.IntN(len(k))] }
 	for range n {
-		r := p.shards[random.IntN(2)]
+		r := p.shards[random.IntN(len(p.shards))]
 		switch random.IntN(12) {
 		case 0, 1:
 			p.say(random.IntN(2), Ack(random.IntN(3)), key(), key(), key())
@@ -434,8 +439,13 @@ func some(random *rand.Rand) (partitions []uint32) {
 
 // bubble runs f with a pair of its own, and ends what is left of its moves.
 func bubble(t *testing.T, disk *crashfs.FS, f func(p *pair), change ...func(*Config)) {
+	bubbleOf(t, disk, 2, f, change...)
+}
+
+// bubbleOf is bubble with so many shards.
+func bubbleOf(t *testing.T, disk *crashfs.FS, shards int, f func(p *pair), change ...func(*Config)) {
 	synctest.Test(t, func(t *testing.T) {
-		p, err := createPair(t, disk, append(change, smallSegments)...)
+		p, err := createPair(t, disk, shards, append(change, smallSegments)...)
 		if err != nil {
 			return // nothing was promised yet
 		}
@@ -464,7 +474,7 @@ func (p *pair) abandon() {
 }
 
 // Goal: whatever the interleaving, each event is applied once, in the order of
-// admission, and acknowledged. Method: random steps of two shards, their lanes, two
+// admission, and acknowledged. Method: random steps of two to four shards, their lanes, two
 // producers with old and new routes and a mover; then settle, and look.
 func TestMovesAtEveryStepKeepOrderAndAcks(t *testing.T) {
 	seeds := uint64(150)
@@ -473,7 +483,7 @@ func TestMovesAtEveryStepKeepOrderAndAcks(t *testing.T) {
 	}
 	moves, together := 0, 0
 	for seed := range seeds {
-		bubble(t, crashfs.New(), func(p *pair) {
+		bubbleOf(t, crashfs.New(), 2+int(seed%3), func(p *pair) {
 			p.live(rand.New(rand.NewPCG(seed, 1)), 400)
 			p.settle()
 			what := fmt.Sprintf("go test ./shard -run %s, seed %d", t.Name(), seed)
@@ -516,7 +526,7 @@ func TestCrashAfterEveryOperationOfAMoveFindsOneOwner(t *testing.T) {
 		for n := 1 + int(seed)%step; ; n += step {
 			disk, whole := crashfs.New(), false
 			disk.StopAfter(n)
-			bubble(t, disk, func(p *pair) {
+			bubbleOf(t, disk, 2+int(seed%3), func(p *pair) {
 				p.live(rand.New(rand.NewPCG(seed, 2)), 300)
 				whole = disk.Ops() < n
 				for _, model := range crashfs.Models(seed + uint64(n)) {
