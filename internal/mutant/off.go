@@ -24,6 +24,8 @@ const (
 	IgnoredWriteError    = false
 	ForgottenFailure     = false
 	SegmentNotListed     = false
+	FullSegmentNotSynced = false
+	FullSegmentLeft      = false
 	GenerationNotListed  = false
 	ReplacementNotListed = false
 	ReplacementNotSynced = false

@@ -26,6 +26,8 @@ var (
 	IgnoredWriteError    = on("ignored-write-error")
 	ForgottenFailure     = on("forgotten-failure")
 	SegmentNotListed     = on("segment-not-listed")
+	FullSegmentNotSynced = on("full-segment-not-synced")
+	FullSegmentLeft      = on("full-segment-left")
 	GenerationNotListed  = on("generation-not-listed")
 	ReplacementNotListed = on("replacement-not-listed")
 	ReplacementNotSynced = on("replacement-not-synced")
