@@ -318,9 +318,10 @@ func (s *Shard) Sequences(ctx context.Context, partitions []uint32, into []uint6
 }
 
 // freeze shows some of the shard's partitions.
-func (s *Shard) freeze(ctx context.Context, partitions []uint32, show func(*Partition)) (elsewhere []uint32, err error) {
+func (s *Shard) freeze(ctx context.Context, partitions []uint32, show func(*Partition)) ([]uint32, error) {
+	var elsewhere []uint32        // the shard's, also when the caller has gone
 	froze := error(&PanicError{}) // a codec has ended the goroutine
-	err = s.Tell(ctx, func() {
+	err := s.Tell(ctx, func() {
 		for _, id := range partitions {
 			p := s.parts[id]
 			if astray := s.moving.astray[id]; astray != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -329,5 +330,27 @@ func TestRecoveryTimeFollowsTheLastRecovery(t *testing.T) {
 	few := &Report{SnapshotBytes: 10, LogBytes: 10, Times: Times{Load: time.Hour, Replay: time.Hour}}
 	if have := ratesOf(few, 2).recovery(2*loadRate, 2*replayRate); have != 2*time.Second {
 		t.Errorf("a recovery of some bytes tells nothing, but is made %v of", have)
+	}
+}
+
+// Goal: a caller who has gone away shares nothing with the shard that still does what it was
+// asked for. Method: both at once, for the race detector.
+func TestWhoGivesUpSharesNothingWithTheShard(t *testing.T) {
+	r := newRig(t)
+	r.displace(r.parts[3]) // so that there is something to say
+	sequences := make([]uint64, rigPartitions)
+	for range 20 {
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := make(chan struct{})
+		go func() {
+			defer close(gone)
+			_, _ = r.Sequences(ctx, allPartitions(), sequences)
+		}()
+		for len(r.control) == 0 {
+			runtime.Gosched()
+		}
+		cancel()
+		r.serveControl()
+		<-gone
 	}
 }
