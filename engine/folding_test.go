@@ -114,6 +114,19 @@ func TestOlderVersionsLeaveStatesOfThePresentOne(t *testing.T) {
 	if left, _, err = withStates(two, engine.Position{}); !errors.As(err, &version) {
 		t.Fatalf("%q, %v: it does not know the events of version 1", left, err)
 	}
+	for range 3 { // until no state in front of end is kept, and old events must be folded up to there
+		must(t, l.engine.Snapshot(t.Context()))
+	}
+	if left, _, err = withStates(two, end); !errors.As(err, &version) {
+		t.Fatalf("%q, %v: it does not know the events of version 1 that it has to fold", left, err)
+	}
+	must(t, l.engine.Close())
+	broken := errors.New("not this one")
+	two = cards2(state, engine.UpgradeEvent(1, 2, func(e paid1b) (paid2, error) { return paid2{}, broken }))
+	l.with(two).open()
+	if left, _, err = withStates(two, end); !errors.Is(err, broken) {
+		t.Fatalf("%q, %v: an event in front of the reader cannot be lifted", left, err)
+	}
 }
 
 // Goal: ids and names of producers do not matter to states; a reader's states take no part in
@@ -172,6 +185,55 @@ func TestAPanicInAFoldIsAnErrorOfTheReader(t *testing.T) {
 	mustLeave(t, left, err, "a5")
 }
 
+// tellStates has readers begin at positions of the past: some of their changes are there, and
+// no state in front of them, which must be said; and no state may be another than that of now
+// without what came since.
+func tellStates(t *testing.T, table *engine.Table[string, int64, int64, int64], past []engine.Position) {
+	t.Helper()
+	stateless := 0
+	for _, p := range past {
+		changes, err := readAll(table, p, engine.ChangesOptions{Stop: true})
+		if errors.Is(err, engine.ErrTrimmed) {
+			continue
+		}
+		must(t, err)
+		want := now(t, table)
+		for _, c := range changes {
+			want[c.Key] -= c.Event
+		}
+		left, _, err := withStates(table, p)
+		if errors.Is(err, engine.ErrTrimmed) {
+			stateless++
+			continue
+		}
+		must(t, err)
+		for i, c := range changes {
+			if want[c.Key] += c.Event; left[i] != fmt.Sprint(c.Key, want[c.Key]) {
+				t.Fatalf("change %d of %d, %+v, has left %q, want %d", i, len(changes), c, left[i], want[c.Key])
+			}
+		}
+	}
+	if stateless == 0 || stateless == len(past) {
+		t.Fatalf("%d of %d readers were told that their states are not kept", stateless, len(past))
+	}
+}
+
+// readAll reads what is durable behind a position.
+func readAll(table *engine.Table[string, int64, int64, int64], from engine.Position, o engine.ChangesOptions) (all []engine.Change[string, int64], err error) {
+	changes, err := table.Changes(context.Background(), from, o)
+	if err != nil {
+		return nil, err
+	}
+	defer changes.Close()
+	for c, err := range changes.All(context.Background()) {
+		if err != nil {
+			return all, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
 // Goal: a reader that is behind all states that are kept is told so, although its changes are
 // there, and can begin again; what cannot be known is not asked for.
 func TestAReaderThatIsBehindAllStatesBeginsAgain(t *testing.T) {
@@ -185,23 +247,29 @@ func TestAReaderThatIsBehindAllStatesBeginsAgain(t *testing.T) {
 	}
 	behind, err := table.States(t.Context(), func(string, int64) error { return nil })
 	must(t, err)
+	var past []engine.Position
 	for range 12 { // until the beginning is gone
 		addSome(t, table, 100)
+		p, err := table.States(t.Context(), func(string, int64) error { return nil })
+		must(t, err)
+		past = append(past, p)
 		must(t, l.engine.Snapshot(t.Context()))
 	}
+	tellStates(t, table, past)
 	for _, p := range []engine.Position{{}, behind} {
 		if _, _, err := withStates(table, p); !errors.Is(err, engine.ErrTrimmed) {
 			t.Fatalf("%v", err)
 		}
 	}
+	addSome(t, table, 30) // the newest state is not at the position
 	have := make(counts)
 	at, err := table.States(t.Context(), func(k string, s int64) error { have[k] = s; return nil })
 	must(t, err)
 	addSome(t, table, 30)
 	changes, err := table.Changes(t.Context(), at, engine.ChangesOptions{Stop: true, States: true})
 	must(t, err)
-	if s, exists := changes.State(); exists {
-		t.Fatalf("state %d of no change", s)
+	if s, exists := changes.State(); exists || !changes.Position().Covers(at) {
+		t.Fatalf("state %d of no change, at %v", s, changes.Position())
 	}
 	for {
 		change, err := changes.Next(t.Context())
