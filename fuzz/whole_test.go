@@ -471,6 +471,7 @@ func readBack[S any](w *whole, i int, table *engine.Table[string, S, alarm, uint
 			break
 		}
 		if err != nil {
+			r.at = changes.Position() // behind those that it has got
 			return judgeReading(err)
 		}
 		if _, twice := r.seen[c.Partition][c.Sequence]; twice {
