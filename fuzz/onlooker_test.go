@@ -156,7 +156,8 @@ func (r *rig) judgeLeft(from engine.Position, seen []map[uint64]left) error {
 // Goal: each change comes with the state that it left, from every position that a reader may
 // be at, whatever became of partitions, shards and process since; without a kept log, too,
 // unless the reader is told that it comes too late, which one at the states of now never is.
-// Method: the life of the test above, cut off after operations of its disk.
+// Method: the life of the test above, cut off after operations of its disk, with syncs and
+// without: then readers get what a snapshot, or the look at the states of now, has synced.
 func TestChangesComeWithTheStatesThatTheyLeaveAfterACrashAnywhere(t *testing.T) {
 	t.Parallel()
 	for name, trimmed := range map[string]bool{"kept": false, "trimmed": true} {
@@ -168,6 +169,7 @@ func TestChangesComeWithTheStatesThatTheyLeaveAfterACrashAnywhere(t *testing.T) 
 			wanderEverywhere(t, row, 11, func(seed uint64) *rig {
 				o := small()
 				o.SnapshotBytes = []int64{3 << 10, 12 << 10}[seed%2]
+				o.Sync = []engine.SyncMode{engine.SyncAlways, engine.SyncNever}[seed/2%2]
 				r := newRig(o, hashes["full"])
 				r.lookingOn(trimmed, tally)
 				return r
