@@ -256,20 +256,26 @@ func TestADamagedBackupIsRefused(t *testing.T) {
 	t.Logf("%d bytes", len(whole))
 }
 
+// backedUp is a store of some events that was closed, and a backup of it.
+func backedUp(t *testing.T, random *rand.Rand) (r *rig, backup []byte) {
+	t.Helper()
+	r = newRig(small(), hashes["full"])
+	must(t, r.open())
+	must(t, r.load(random, 20, engine.Durable))
+	var b bytes.Buffer
+	must(t, r.engine.Backup(t.Context(), &b))
+	must(t, r.close())
+	return r, b.Bytes()
+}
+
 // Goal: a crash during Restore leaves no store, and nothing that is taken for one.
 func TestACrashDuringRestoreLeavesNoStore(t *testing.T) {
 	t.Parallel()
-	random := random(t)
-	r := newRig(small(), hashes["full"])
-	must(t, r.open())
-	must(t, r.load(random, 20, engine.Durable))
-	var backup bytes.Buffer
-	must(t, r.engine.Backup(t.Context(), &backup))
-	must(t, r.close())
+	r, backup := backedUp(t, random(t))
 	for stop := 0; ; stop++ {
 		disk := crashfs.New()
 		disk.StopAfter(stop)
-		err := restoreTo(r, disk, backup.Bytes())
+		err := restoreTo(r, disk, backup)
 		for _, model := range crashfs.Models(uint64(stop)) {
 			again := r.on(disk.Crash(model))
 			if _, statErr := again.disk.Lstat("/store/MANIFEST"); err != nil && errors.Is(statErr, os.ErrNotExist) {
@@ -288,23 +294,17 @@ func TestACrashDuringRestoreLeavesNoStore(t *testing.T) {
 // Method: each operation of the disk fails, once.
 func TestARestoreThatFailsCanBeDoneAgain(t *testing.T) {
 	t.Parallel()
-	random := random(t)
-	r := newRig(small(), hashes["full"])
-	must(t, r.open())
-	must(t, r.load(random, 20, engine.Durable))
-	var backup bytes.Buffer
-	must(t, r.engine.Backup(t.Context(), &backup))
-	must(t, r.close())
+	r, backup := backedUp(t, random(t))
 	for stop := 1; ; stop++ {
 		disk := crashfs.New()
 		disk.FailNth(crashfs.Any, stop, crashfs.ErrIO)
-		err := restoreTo(r, disk, backup.Bytes())
+		err := restoreTo(r, disk, backup)
 		if disk.Ops() < stop {
 			must(t, err)
 			return
 		}
 		if err != nil {
-			if err := restoreTo(r, disk, backup.Bytes()); err != nil {
+			if err := restoreTo(r, disk, backup); err != nil {
 				t.Fatalf("operation %d failed, and then: %v", stop, err)
 			}
 		}

@@ -135,12 +135,7 @@ const handlesStride = 31
 func TestAnErrorOfTheDiskLeavesNothingOpen(t *testing.T) {
 	t.Parallel()
 	random := random(t)
-	r := newRig(small(), hashes["full"])
-	must(t, r.open())
-	must(t, r.load(random, 20, engine.Durable))
-	var backup bytes.Buffer
-	must(t, r.engine.Backup(t.Context(), &backup))
-	must(t, r.close())
+	_, backup := backedUp(t, random)
 	stride, runs := max(1, handlesStride / *rounds), 0
 	for _, kind := range kinds {
 		for n, struck := 1+random.IntN(stride), true; struck; n += stride {
@@ -148,7 +143,7 @@ func TestAnErrorOfTheDiskLeavesNothingOpen(t *testing.T) {
 			life := newRig(small(), hashes["full"])
 			life.disk.SetHook(f.strike)
 			disk := &handles{FS: life.disk, open: map[io.Closer]string{}}
-			comings(life, disk, backup.Bytes())
+			comings(life, disk, backup)
 			if by := disk.left(); by != "" {
 				t.Fatalf("%v number %d fails for %q, and this is left open: %s", kind, n, f.struck(), by)
 			}
