@@ -52,8 +52,12 @@ func salvaged(out *printer, s *engine.Salvaged) {
 			out.line("loses", "partition %d: events %s to %s; its first %s are kept", l.Partition, number(l.Kept+1), number(l.Known), number(l.Kept))
 		}
 	}
-	out.line("keeps", "%s of %s without a loss, %s", number(uint64(s.Partitions-len(s.Losses))), counted(uint64(s.Partitions), "partition", "partitions"),
-		counted(s.Events, "event", "events"))
+	loss := "a loss"
+	if len(s.Notes) > 0 {
+		loss = "a loss that anything speaks of"
+	}
+	out.line("keeps", "%s of %s without %s, %s", number(uint64(s.Partitions-len(s.Losses))), counted(uint64(s.Partitions), "partition", "partitions"),
+		loss, counted(s.Events, "event", "events"))
 	if len(s.Losses) > 0 {
 		out.line("", "with events goes what they made: keys and states, timers, ids of events, positions of streams and readers. A partition is then as behind the last event that is kept")
 	}
@@ -61,7 +65,7 @@ func salvaged(out *printer, s *engine.Salvaged) {
 		out.line("", "%s are gone that something in the store speaks of", counted(s.Lost, "event", "events"))
 	}
 	if len(s.Notes) > 0 {
-		out.line("", "behind damage in a log there may have been events that nothing speaks of any more")
+		out.line("", "behind damage in a log there may have been more events, of any partition: what lies there cannot be trusted, and is not counted")
 	}
 	if s.To == "" {
 		out.line("", "nothing was written; --write --to NEWDIR makes a new store of what is kept")
